@@ -1,0 +1,1 @@
+"""The command line: one file a verb. Arguments -> one call -> store -> print -> exit code."""

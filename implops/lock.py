@@ -1,0 +1,41 @@
+"""One changing run per site: an flock on ``.implops/lock`` that names its holder. The kernel frees it when we die."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from implops.errors import LockError
+from implops.store.events import now
+
+
+@contextmanager
+def hold(folder: Path, verb: str, run: str, operator: str) -> Iterator[None]:
+    """Hold the lock of the site whose state folder this is. Raises LockError("lock.held") naming the holder."""
+    path = folder / "lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LockError("lock.held", **_holder(path)) from None
+        note = {"verb": verb, "run": run, "operator": operator, "pid": os.getpid()}
+        note |= {"since": now(), "machine": socket.gethostname()}
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(note, ensure_ascii=False).encode(), 0)
+        yield
+        os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)
+
+
+def _holder(path: Path) -> dict[str, object]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError:
+        return {"verb": "?", "run": "?", "operator": "?", "pid": "?", "since": "?", "machine": "?"}

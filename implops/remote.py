@@ -1,0 +1,327 @@
+"""One connection to a host, scripts run through it; the only SSH for probes, pushes and small commands.
+
+fabric opens the connection (paramiko below it, host keys strict); a script goes to ``sh -s`` on stdin, so nothing of it
+stands in an argument list. With sudo the first line of the same trip tries ``sudo -n true``; only when that asks for a
+password and the site names one, the shell on the target reads it once and hands it to ``sudo -S`` (one attempt: more
+would lock an account).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import IO, TypeVar
+
+import fabric
+import paramiko
+
+from implops.errors import HostError, ImplopsError, InputError
+from implops.site import Host, Site
+
+T = TypeVar("T")
+CONNECT_SECONDS = 10.0
+OUTPUT_LIMIT = 50 * 2**20
+# SHA-1 RSA signatures are weak and paramiko 4 still offers them (CVE-2026-44405).
+DISABLED = {"keys": ["ssh-rsa"], "pubkeys": ["ssh-rsa"]}
+_NEEDS_PASSWORD, _NO_SUDO, _WRONG_PASSWORD = 213, 214, 215
+_TRY = (
+    "if sudo -n true 2>/dev/null; then exec sudo -n sh -s; fi; "
+    f"command -v sudo >/dev/null 2>&1 || exit {_NO_SUDO}; exit {_NEEDS_PASSWORD}"
+)
+# The shell reads the password itself: a builtin's argument is in no process list, and a wrong one is tried once.
+_ASK = (
+    "IFS= read -r p; printf '%s\\n' \"$p\" | sudo -S -k -p '' true >/dev/null 2>&1 || "
+    f"exit {_WRONG_PASSWORD}; {{ printf '%s\\n' \"$p\"; cat; }} | sudo -S -k -p '' sh -s"
+)
+
+
+class HostUnreachable(HostError):
+    """No SSH server answered: the host is absent."""
+
+
+class HostKeyRefused(HostError):
+    """The host key is unknown or is not the pinned one."""
+
+
+class AuthRefused(HostError):
+    """The host answered and did not let us in."""
+
+
+class ConnectionLost(HostError):
+    """The connection broke or the deadline passed while a script ran."""
+
+
+class SudoRefused(HostError):
+    """sudo is missing, or asks for a password and the site names none."""
+
+
+class SudoPasswordWrong(InputError):
+    """The site's sudo password is wrong; it was tried once."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a script answered. ``rc`` is its exit status, ``seconds`` wall time of the trip."""
+
+    host: str
+    rc: int
+    out: bytes
+    err: bytes
+    seconds: float
+    truncated: bool = False
+
+    @property
+    def text(self) -> str:
+        return self.out.decode("utf-8", "replace")
+
+
+class _Refuse(paramiko.MissingHostKeyPolicy):
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
+        raise HostKeyRefused("remote.key_unknown", host=self.name, fingerprint=key.fingerprint)
+
+
+class Connection:
+    """An open connection. Made by ``connect``; close it, or use it as a context manager."""
+
+    def __init__(self, site: Site, host: Host, ssh: fabric.Connection, seconds: float) -> None:
+        self.site, self.host, self.name = site, host, host.name
+        self._ssh = ssh
+        self.connect_seconds = seconds
+        self.trips = 0
+        self._password_needed: bool | None = None
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._ssh.client.close()
+
+    @property
+    def transport(self) -> paramiko.Transport:
+        transport: paramiko.Transport | None = self._ssh.client.get_transport()
+        if transport is None or not transport.is_active():
+            raise ConnectionLost("remote.lost", host=self.name)
+        return transport
+
+    def run(self, script: str | bytes, *, timeout: float, sudo: bool = False, limit: int = OUTPUT_LIMIT) -> Result:
+        """Run a POSIX sh script in one trip. ``timeout`` is the deadline in seconds of the whole trip.
+
+        Raises ConnectionLost, SudoRefused or SudoPasswordWrong; a script that fails is a Result with its ``rc``.
+        """
+        body = script.encode() if isinstance(script, str) else script
+        if not sudo or not self.site.ssh.sudo:
+            return self._trip("exec sh -s", body, timeout, limit)
+        if not self._password_needed:
+            result = self._trip(_TRY, body, timeout, limit)
+            if result.rc == _NO_SUDO and not result.out:
+                raise SudoRefused("remote.no_sudo", host=self.name)
+            if result.rc != _NEEDS_PASSWORD or result.out:
+                return result
+            if self.site.ssh.sudo_password is None:
+                raise SudoRefused("remote.sudo_password_needed", host=self.name, user=self.site.ssh.user)
+            self._password_needed = True
+        assert self.site.ssh.sudo_password is not None
+        password = self.site.ssh.sudo_password.resolve().reveal()
+        result = self._trip(_ASK, password.encode() + b"\n" + body, timeout, limit)
+        if result.rc == _WRONG_PASSWORD and not result.out:
+            raise SudoPasswordWrong("remote.sudo_password_wrong", host=self.name, user=self.site.ssh.user)
+        return result
+
+    def put(self, data: bytes, path: str, mode: int = 0o600) -> None:
+        """Write a file as the login user: beside it, then renamed over it."""
+        part = f"{path}.part"
+        with self.sftp() as sftp:
+            with sftp.open(part, "wb") as file:
+                file.chmod(mode)
+                file.write(data)
+            sftp.posix_rename(part, path)
+
+    @contextlib.contextmanager
+    def sftp(self) -> Iterator[paramiko.SFTPClient]:
+        client = paramiko.SFTPClient.from_transport(self.transport)
+        assert client is not None
+        try:
+            yield client
+        finally:
+            client.close()
+
+    def feed(self, command: Sequence[str], source: IO[bytes], *, timeout: float) -> Result:
+        """Run ``command`` with the bytes of ``source`` as its standard input; no sudo."""
+        return self._trip(shlex.join(command), source, timeout, OUTPUT_LIMIT)
+
+    def _trip(self, command: str, stdin: bytes | IO[bytes], timeout: float, limit: int) -> Result:
+        started = time.monotonic()
+        deadline = started + timeout
+        self.trips += 1
+        try:
+            channel = self.transport.open_session(timeout=min(timeout, CONNECT_SECONDS))
+            channel.settimeout(1.0)
+            with contextlib.closing(channel):
+                channel.exec_command(command)
+                sender = threading.Thread(target=_send, args=(channel, stdin, deadline), daemon=True)
+                if isinstance(stdin, bytes) and len(stdin) < 2**15:
+                    _send(channel, stdin, deadline)  # fits the channel's window: no thread needed
+                else:
+                    sender.start()
+                out, err, truncated = self._receive(channel, deadline, limit)
+                rc = channel.recv_exit_status() if not truncated else -1
+        except (paramiko.SSHException, EOFError, OSError):
+            raise ConnectionLost("remote.lost", host=self.name) from None
+        return Result(self.name, rc, out, err, time.monotonic() - started, truncated)
+
+    def _receive(self, channel: paramiko.Channel, deadline: float, limit: int) -> tuple[bytes, bytes, bool]:
+        out: list[bytes] = []
+        err: list[bytes] = []
+        size = 0
+        while True:
+            if time.monotonic() > deadline:
+                raise ConnectionLost("remote.deadline", host=self.name)
+            try:
+                block = channel.recv(65536)
+            except TimeoutError:
+                block = None
+            while channel.recv_stderr_ready() and sum(map(len, err)) < 2**20:
+                err.append(channel.recv_stderr(65536))
+            if block == b"":
+                break
+            if block:
+                out.append(block)
+                size += len(block)
+                if size > limit:
+                    return b"".join(out)[:limit], b"".join(err), True
+        while not channel.exit_status_ready() or channel.recv_stderr_ready():
+            if time.monotonic() > deadline:
+                raise ConnectionLost("remote.deadline", host=self.name)
+            if channel.recv_stderr_ready():
+                err.append(channel.recv_stderr(65536))
+            elif channel.closed or not self._ssh.client.get_transport().is_active():
+                break
+            else:
+                channel.status_event.wait(0.2)
+        if not channel.exit_status_ready():
+            raise ConnectionLost("remote.lost", host=self.name)
+        return b"".join(out), b"".join(err), False
+
+
+def _send(channel: paramiko.Channel, stdin: bytes | IO[bytes], deadline: float) -> None:
+    # A command may end before it has read everything; its exit status tells, not the broken pipe.
+    with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+        blocks = [stdin] if isinstance(stdin, bytes) else iter(lambda: stdin.read(2**18), b"")
+        for block in blocks:
+            sent = 0
+            while sent < len(block) and time.monotonic() < deadline:
+                with contextlib.suppress(TimeoutError):
+                    sent += channel.send(block[sent : sent + 2**15])
+        channel.shutdown_write()
+
+
+def connect(site: Site, host: Host, *, timeout: float = CONNECT_SECONDS) -> Connection:
+    """Open a connection with the site's key. Raises HostUnreachable, HostKeyRefused or AuthRefused."""
+    started = time.monotonic()
+    port = host.port or site.ssh.port
+    if not site.ssh.key.is_file():
+        raise InputError("remote.no_key", path=site.ssh.key)
+    config = fabric.Config(overrides={"load_ssh_configs": False}, lazy=True)
+    ssh = fabric.Connection(
+        host.address,
+        user=site.ssh.user,
+        port=port,
+        config=config,
+        connect_timeout=timeout,
+        connect_kwargs={
+            "key_filename": str(site.ssh.key),
+            "allow_agent": False,
+            "look_for_keys": False,
+            "disabled_algorithms": DISABLED,
+            "banner_timeout": timeout,
+            "auth_timeout": timeout,
+        },
+    )
+    if site.known_hosts.is_file():
+        ssh.client.load_host_keys(str(site.known_hosts))
+    ssh.client.set_missing_host_key_policy(_Refuse(host.name))
+    try:
+        ssh.open()
+    except HostKeyRefused:
+        raise
+    except paramiko.BadHostKeyException as error:
+        key = error.key.fingerprint
+        raise HostKeyRefused("remote.key_changed", host=host.name, address=host.address, fingerprint=key) from None
+    except paramiko.AuthenticationException:
+        raise AuthRefused("remote.auth", host=host.name, user=site.ssh.user, key=site.ssh.key) from None
+    except (OSError, EOFError, paramiko.SSHException) as error:
+        raise HostUnreachable(
+            f"remote.{_reason(error)}", host=host.name, address=host.address, port=port, seconds=int(timeout)
+        ) from None
+    return Connection(site, host, ssh, time.monotonic() - started)
+
+
+def _reason(error: BaseException) -> str:
+    """Why no SSH server answered: the four words of flows (refused, timeout, no_route) and two of SSH itself."""
+    inner = list(getattr(error, "errors", {}).values()) or [error]
+    for one in inner:
+        if isinstance(one, ConnectionRefusedError):
+            return "refused"
+        if isinstance(one, TimeoutError | socket.timeout):
+            return "timeout"
+        if isinstance(one, OSError) and one.errno in (101, 113):
+            return "no_route"
+    return "no_banner"
+
+
+def each(hosts: Sequence[Host], ask: Callable[[Host], T], *, parallel: int = 40) -> dict[str, T | ImplopsError]:
+    """``ask`` every host at the same time; answers or expected errors by host name, in the given order."""
+
+    def one(host: Host) -> T | ImplopsError:
+        try:
+            return ask(host)
+        except ImplopsError as error:
+            return error
+
+    with ThreadPoolExecutor(max_workers=max(1, min(parallel, len(hosts)))) as pool:
+        return dict(zip([host.name for host in hosts], pool.map(one, hosts), strict=True))
+
+
+def host_key(host: Host, port: int, *, timeout: float = CONNECT_SECONDS) -> paramiko.PKey:
+    """The key that answers now, without logging in. Raises HostUnreachable."""
+    try:
+        with contextlib.closing(socket.create_connection((host.address, port), timeout)) as plain:
+            transport = paramiko.Transport(plain, disabled_algorithms=DISABLED)
+            try:
+                transport.start_client(timeout=timeout)
+                return transport.get_remote_server_key()
+            finally:
+                transport.close()
+    except (OSError, EOFError, paramiko.SSHException) as error:
+        raise HostUnreachable(
+            f"remote.{_reason(error)}", host=host.name, address=host.address, port=port, seconds=int(timeout)
+        ) from None
+
+
+def known_hosts_name(address: str, port: int) -> str:
+    """How known_hosts names a host: ``[ADDRESS]:PORT`` beside port 22."""
+    return address if port == 22 else f"[{address}]:{port}"
+
+
+def ssh_options(site: Site, host: Host) -> list[str]:
+    """Arguments for OpenSSH programs that reach the host as strictly as ``connect`` does. No secret among them."""
+    return [
+        "-F", "none", "-i", str(site.ssh.key), "-p", str(host.port or site.ssh.port),
+        *(f"-o{option}" for option in (
+            "BatchMode=yes", "IdentitiesOnly=yes", "StrictHostKeyChecking=yes", f"UserKnownHostsFile={site.known_hosts}",
+            "GlobalKnownHostsFile=none", f"ConnectTimeout={int(CONNECT_SECONDS)}", "ServerAliveInterval=15",
+            "ServerAliveCountMax=4",
+        )),
+    ]  # fmt: skip

@@ -1,0 +1,93 @@
+"""Field types of the site file: every value that reaches a shell, SQL or a path is held to a narrow form here.
+
+Validators raise ValueError("CODE|VALUE|WHAT IS ALLOWED"); load.py turns that into a line of the catalogue.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, GetCoreSchemaHandler, ValidationInfo
+from pydantic_core import core_schema
+
+from implops.secrets import SecretRef
+from implops.units import parse_duration, parse_size
+
+
+def _form(code: str, pattern: str, allowed: str) -> AfterValidator:
+    form = re.compile(pattern, re.ASCII)
+
+    def check(text: str) -> str:
+        if not form.fullmatch(text):
+            raise ValueError(f"{code}|{text}|{allowed}")
+        return text
+
+    return AfterValidator(check)
+
+
+# RFC 1123 label; also what systemd and BIND take for a host.
+HostName = Annotated[str, _form("name", r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", "a-z 0-9 -")]
+# A word that becomes a file name, a systemd unit or a Unix account.
+Word = Annotated[str, _form("word", r"[a-z][a-z0-9_-]{0,30}", "a-z 0-9 _ -")]
+# PostgreSQL and MariaDB identifiers that never need quoting; 63 bytes is PostgreSQL's limit.
+SqlName = Annotated[str, _form("sql_name", r"[a-z_][a-z0-9_]{0,62}", "a-z 0-9 _")]
+Version = Annotated[str, _form("version", r"[0-9A-Za-z][0-9A-Za-z.+~-]{0,40}", "0-9 A-Z a-z . + ~ -")]
+Domain = Annotated[str, _form("domain", r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}", "his.example")]
+AbsolutePath = Annotated[str, _form("path", r"(/[A-Za-z0-9._-]+)+|/", "/data/pg")]
+UrlPath = Annotated[str, _form("url", r"/[A-Za-z0-9._~/%?&=+-]*", "/his/login")]
+Locale = Annotated[str, _form("locale", r"[a-z]{2,3}_[A-Z]{2}\.(UTF-8|utf8)|C\.UTF-8", "zh_CN.UTF-8")]
+Zone = Annotated[str, _form("zone", r"[A-Za-z_]+(/[A-Za-z0-9_+-]+){0,2}", "Asia/Shanghai")]
+Encoding = Annotated[str, _form("encoding", r"UTF8|utf8mb4", "UTF8 utf8mb4")]
+
+
+def _port(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 65535:
+        raise ValueError(f"port|{value}|1-65535")
+    return value
+
+
+def _address(value: object) -> str:
+    try:
+        return str(ipaddress.IPv4Address(str(value)))
+    except ValueError:
+        raise ValueError(f"address|{value}|10.1.2.3") from None
+
+
+def _size(value: object) -> int:
+    return parse_size(value)
+
+
+def _duration(value: object) -> float:
+    return parse_duration(value)
+
+
+def _path(value: object, info: ValidationInfo) -> Path:
+    """A path on this machine, relative to the site file."""
+    if not isinstance(value, str) or not value or "\0" in value or "\n" in value:
+        raise ValueError(f"file|{value}|release/his.war")
+    return Path((info.context or {})["base"]) / Path(value).expanduser()
+
+
+Port = Annotated[int, BeforeValidator(_port)]
+Address = Annotated[str, BeforeValidator(_address)]
+Size = Annotated[int, BeforeValidator(_size)]
+Duration = Annotated[float, BeforeValidator(_duration)]
+LocalPath = Annotated[Path, BeforeValidator(_path)]
+
+
+class SecretField(SecretRef):
+    """A SecretRef that pydantic can build from the site file."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        def build(value: object, info: core_schema.ValidationInfo) -> SecretField:
+            if not isinstance(value, str):
+                raise ValueError("secret|***|env:NAME file:PATH prompt: command:COMMAND")
+            return cls(value, Path((info.context or {})["base"]))
+
+        return core_schema.with_info_plain_validator_function(
+            build, serialization=core_schema.plain_serializer_function_ser_schema(repr)
+        )

@@ -1,0 +1,319 @@
+"""The typed model of one installation. What the keys mean is written in docs/site.yml, the annotated example."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints
+
+from implops.site.fields import (
+    AbsolutePath,
+    Address,
+    Domain,
+    Encoding,
+    HostName,
+    Locale,
+    LocalPath,
+    Port,
+    SecretField,
+    Size,
+    SqlName,
+    UrlPath,
+    Version,
+    Word,
+    Zone,
+)
+
+ROLES = ("db", "app", "dns", "storage")
+Role = Literal["db", "app", "dns", "storage"]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Project(Part):
+    name: Text
+    contract: Text
+    customer: Text
+    site: Text = "-"
+    environment: Literal["test", "pre-production", "production"]
+    language: Literal["zh-Hans", "zh-Hant", "en"] = "zh-Hans"
+    code: Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9]{1,11}$")]
+
+
+class Ssh(Part):
+    user: Word
+    key: LocalPath
+    port: Port = 22
+    sudo: bool = True
+    sudo_password: SecretField | None = None
+
+
+class Time(Part):
+    zone: Zone
+    ntp: list[Address] = Field(min_length=1)
+
+
+class Host(Part):
+    address: Address
+    roles: list[Role] = Field(min_length=1)
+    owner: Text = "-"
+    port: Port | None = None
+    _name: str = PrivateAttr("")
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+
+class NeedWantSize(Part):
+    need: Size
+    want: Size | None = None
+
+
+class NeedWantCount(Part):
+    need: Annotated[int, Field(ge=1, le=4096)]
+    want: Annotated[int, Field(ge=1, le=4096)] | None = None
+
+
+class Mount(Part):
+    size: Size
+    want: Size | None = None
+    fs: list[Literal["xfs", "ext4", "btrfs"]] = Field(default_factory=list)
+    separate: bool = True
+
+
+class RoleSpec(Part):
+    cpus: NeedWantCount | None = None
+    memory: NeedWantSize | None = None
+    mounts: dict[AbsolutePath, Mount] = Field(default_factory=dict)
+    listens: list[Port] | None = Field(default=None, min_length=1)
+    checks: dict[str, dict[Literal["need", "want"], str | int | float | bool | list[str]]] = Field(default_factory=dict)
+
+
+class Flow(Part):
+    """A declared path. ``source`` and ``target`` are roles or hosts; an external target is an address."""
+
+    source: str = Field(alias="from")
+    target: str = Field(alias="to")
+    port: Port
+    protocol: Literal["tcp", "udp"] = "tcp"
+    external: bool = False
+    why: Text = "-"
+
+
+class Dns(Part):
+    zone: Domain
+    reverse: bool = True
+    names: dict[HostName, HostName] = Field(default_factory=dict)
+    forwarders: list[Address] = Field(default_factory=list)
+
+
+class Jdk(Part):
+    major: Literal[8, 11, 17, 21]
+
+
+class Web(Part):
+    tomcat: Literal[9, 10, 11]
+    heap: Size
+    proxy: Literal["nginx"] = "nginx"
+    port: Port = 80
+
+
+class AppLogin(Part):
+    role: SqlName
+    password: SecretField
+
+
+class Database(Part):
+    engine: Literal["postgresql"]
+    major: Literal[15, 17]
+    name: SqlName
+    data: AbsolutePath
+    port: Port = 5432
+    encoding: Encoding = "UTF8"
+    locale: Locale
+    owner: SqlName
+    app: AppLogin
+    import_: AppLogin = Field(alias="import")
+    max_connections: Annotated[int, Field(ge=20, le=5000)] = 100
+    shared_buffers: Size = 128 * 2**20
+
+
+class Expect(Part):
+    status: Annotated[int, Field(ge=100, le=599)] = 200
+    text: Text | None = None
+
+
+class Module(Part):
+    id: Word
+    name: Text
+    url: UrlPath
+    expect: Expect = Expect()
+    requirement: Text = "-"
+
+
+class System(Part):
+    name: Word
+    version: Version
+    kind: Literal["war"]
+    artifact: LocalPath
+    schema_: list[LocalPath] = Field(default_factory=list, alias="schema")
+    modules: list[Module] = Field(min_length=1)
+
+
+class Repository(Part):
+    host: str
+    path: AbsolutePath
+    password: SecretField
+
+
+Every = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^(daily|weekly (mon|tue|wed|thu|fri|sat|sun)|monthly (0[1-9]|1[0-9]|2[0-8])) ([01][0-9]|2[0-3]):[0-5][0-9]$"
+    ),
+]
+
+
+class Keep(Part):
+    daily: Annotated[int, Field(ge=1, le=366)]
+    weekly: Annotated[int, Field(ge=0, le=104)] = 0
+    monthly: Annotated[int, Field(ge=0, le=120)] = 0
+
+
+class BackupPolicy(Part):
+    every: Every
+    keep: Keep
+    drill: Literal["weekly", "monthly", "never"] = "never"
+
+
+class Backup(Part):
+    repository: Repository
+    database: BackupPolicy
+    program: BackupPolicy
+
+
+class Waiver(Part):
+    id: str
+    host: str
+    at: str
+    reason: Text
+    approver: Text
+    until: date
+
+
+class Lab(Part):
+    """Only in sites that exist in the lab; such a site's documents are stamped 演练."""
+
+    network: Annotated[str, StringConstraints(pattern=r"^10\.([0-9]{1,3})\.([0-9]{1,3})\.0/24$")]
+    release: Literal["bookworm", "trixie"] = "bookworm"
+    disks: dict[str, dict[AbsolutePath, Size]] = Field(default_factory=dict)
+
+
+class Site(Part):
+    project: Project
+    profile: Word = "small"
+    ssh: Ssh
+    time: Time
+    hosts: dict[HostName, Host] = Field(min_length=1)
+    roles: dict[Role, RoleSpec] = Field(default_factory=dict)
+    flows: list[Flow] = Field(default_factory=list)
+    dns: Dns | None = None
+    jdk: Jdk | None = None
+    web: Web | None = None
+    database: Database | None = None
+    system: System | None = None
+    data: list[LocalPath] = Field(default_factory=list)
+    backup: Backup | None = None
+    waive: list[Waiver] = Field(default_factory=list)
+    lab: Lab | None = None
+
+    _path: Path = PrivateAttr(Path())
+    _digest: str = PrivateAttr("")
+
+    @property
+    def path(self) -> Path:
+        """The site file."""
+        return self._path
+
+    @property
+    def base(self) -> Path:
+        """The folder of the site file: relative paths start here."""
+        return self._path.parent
+
+    @property
+    def state(self) -> Path:
+        """``.implops/`` beside the site file, made with mode 0700 when first asked for."""
+        folder = self.base / ".implops"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder
+
+    @property
+    def out(self) -> Path:
+        """``out/`` beside the site file: the documents."""
+        return self.base / "out"
+
+    @property
+    def known_hosts(self) -> Path:
+        return self.state / "known_hosts"
+
+    @property
+    def is_lab(self) -> bool:
+        return self.lab is not None
+
+    @cached_property
+    def model_sha256(self) -> str:
+        """SHA-256 of the resolved model; comments and the order of keys do not count.
+
+        check/ adds the profile and the kit to it: that is the site hash of the gate.
+        """
+        data = json.dumps(self.model_dump(mode="json", by_alias=True), sort_keys=True, ensure_ascii=False)
+        # Paths are resolved against the folder of the site file, which may move between the check and the deploy.
+        return hashlib.sha256(data.replace(str(self.base), ".").encode()).hexdigest()
+
+    def with_role(self, role: str) -> list[Host]:
+        """The hosts of a role, in the order of the site file."""
+        return [host for host in self.hosts.values() if role in host.roles]
+
+    def only(self, role: str) -> Host:
+        """The first host of a role. load() has refused a site that needs the role and lacks it."""
+        return self.with_role(role)[0]
+
+    def ends(self, name: str) -> list[Host]:
+        """The hosts that an end of a flow names: a host, or all hosts of a role, or ``*``."""
+        if name == "*":
+            return list(self.hosts.values())
+        return [self.hosts[name]] if name in self.hosts else self.with_role(name)
+
+    def all_flows(self) -> list[Flow]:
+        """Declared flows plus those that follow: app to db, everyone to dns, backup sources to storage."""
+        flows = list(self.flows)
+
+        def add(source: str, target: str, port: int, protocol: str, why: str) -> None:
+            flow = Flow.model_validate({"from": source, "to": target, "port": port, "protocol": protocol, "why": why})
+            if not any((f.source, f.target, f.port, f.protocol) == (source, target, port, protocol) for f in flows):
+                flows.append(flow)
+
+        if self.database and self.with_role("app") and self.with_role("db"):
+            add("app", "db", self.database.port, "tcp", "JDBC")
+        if self.dns and self.with_role("dns"):
+            add("*", "dns", 53, "udp", "DNS")
+            add("*", "dns", 53, "tcp", "DNS")
+        if self.backup:
+            for role in ("db", "app"):
+                if self.with_role(role):
+                    target = self.backup.repository.host
+                    add(role, target, self.hosts[target].port or self.ssh.port, "tcp", "SFTP")
+        return flows
+
+    def document(self) -> dict[str, Any]:
+        """The model as JSON for a record: secrets are references, so nothing has to be removed."""
+        return self.model_dump(mode="json", by_alias=True)

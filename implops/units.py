@@ -1,0 +1,50 @@
+"""Sizes, durations and rates carry units; a bare number is refused.
+
+GB is 10^9 bytes and GiB is 2^30 (IEC 80000-13).
+"""
+
+from __future__ import annotations
+
+import re
+
+_SIZES = {"B": 1}
+for _power, _letter in enumerate("KMGTP", start=1):
+    _SIZES[f"{_letter}B"] = 1000**_power
+    _SIZES[f"{_letter}iB"] = 1024**_power
+_TIMES = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_NUMBER = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z/]+)")
+
+
+def _parse(text: object, units: dict[str, float] | dict[str, int], what: str) -> float:
+    match = _NUMBER.fullmatch(text.strip()) if isinstance(text, str) else None
+    if not match or match[2] not in units:
+        raise ValueError(f"{what}|{text}|{' '.join(units)}")
+    return float(match[1]) * units[match[2]]
+
+
+def parse_size(text: object) -> int:
+    """``"16 GB"`` -> 16000000000 bytes. Raises ValueError("size|TEXT|UNITS")."""
+    return int(_parse(text, _SIZES, "size"))
+
+
+def parse_duration(text: object) -> float:
+    """``"30 ms"`` -> 0.03 seconds. Raises ValueError("duration|TEXT|UNITS")."""
+    return _parse(text, _TIMES, "duration")
+
+
+def format_size(size: float) -> str:
+    """Bytes for people: binary units, three significant digits (``15.4 GiB``)."""
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if size < 1024 or unit == "TiB":
+            return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.3g} {unit}"
+        size /= 1024
+    raise AssertionError
+
+
+def format_seconds(seconds: float) -> str:
+    """``0.034`` -> ``34 ms``, ``75`` -> ``1 min 15 s``."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{int(seconds // 60)} min {int(seconds % 60)} s"
