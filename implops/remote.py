@@ -320,7 +320,8 @@ def ssh_options(site: Site, host: Host) -> list[str]:
     return [
         "-F", "none", "-i", str(site.ssh.key), "-p", str(host.port or site.ssh.port),
         *(f"-o{option}" for option in (
-            "BatchMode=yes", "IdentitiesOnly=yes", "StrictHostKeyChecking=yes", f"UserKnownHostsFile={site.known_hosts}",
+            "BatchMode=yes", "IdentitiesOnly=yes", "StrictHostKeyChecking=yes",
+            f"UserKnownHostsFile={site.known_hosts}",
             "GlobalKnownHostsFile=none", f"ConnectTimeout={int(CONNECT_SECONDS)}", "ServerAliveInterval=15",
             "ServerAliveCountMax=4",
         )),

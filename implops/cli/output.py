@@ -108,7 +108,7 @@ def _configured() -> str | None:
 
 
 def verb(area: str, *, name: str | None = None) -> Callable[[Callable[..., int | None]], click.Command]:
-    """A click command on a site: ``function(session, **options) -> exit code``; its help is ``AREA.help`` + examples."""
+    """A click command on a site: ``function(session, **options) -> exit code``; help is ``AREA.help`` + examples."""
 
     def decorate(function: Callable[..., int | None]) -> click.Command:
         from functools import update_wrapper

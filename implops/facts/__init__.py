@@ -1,0 +1,1 @@
+"""Typed facts: what a probe answered, or Unknown(reason). Asking never judges."""
