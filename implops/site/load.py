@@ -141,9 +141,9 @@ def _where(loc: tuple[str | int, ...], plain: Any) -> tuple[str | int, ...]:
     path: list[str | int] = []
     node = plain
     for step in loc:
-        if (isinstance(node, dict) and step in node) or (
-            isinstance(node, list) and isinstance(step, int) and step < len(node)
-        ):
+        if isinstance(node, dict) and step in node:
+            node = node[step]
+        elif isinstance(node, list) and isinstance(step, int) and step < len(node):
             node = node[step]
         elif step == loc[-1] and step != "[key]":
             path.append(step)

@@ -178,7 +178,8 @@ class Repository(Part):
 Every = Annotated[
     str,
     StringConstraints(
-        pattern=r"^(daily|weekly (mon|tue|wed|thu|fri|sat|sun)|monthly (0[1-9]|1[0-9]|2[0-8])) ([01][0-9]|2[0-3]):[0-5][0-9]$"
+        pattern=r"^(daily|weekly (mon|tue|wed|thu|fri|sat|sun)|monthly (0[1-9]|1[0-9]|2[0-8]))"
+        r" ([01][0-9]|2[0-3]):[0-5][0-9]$"
     ),
 ]
 

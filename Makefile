@@ -1,0 +1,48 @@
+# implops: every chore has a name. `make demo` and `make test` do all set-up themselves (as root on Debian 12).
+.DELETE_ON_ERROR:
+SHELL := /bin/sh
+PY := .venv/bin/python
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: help setup demo test test-unit test-lab lint bench bench-check docs fresh-test clean
+
+help:           ## this list
+	@sed -n 's/^\([a-z-]*\): .*##/  make \1  -/p' Makefile
+
+setup: .venv/.ready   ## Debian packages and the virtual environment (says what it installs)
+
+.venv/.ready: pyproject.toml .ci/setup
+	.ci/setup
+	@touch $@
+
+demo: setup     ## the whole path once on four real hosts; documents in demo-out/ (KEEP=1 leaves the lab running)
+	$(PY) examples/demo/run.py $(if $(KEEP),--keep)
+
+test: setup lint test-unit test-lab   ## everything: lint, unit tests, lab stories
+
+test-unit: setup
+	$(PY) -m pytest tests/unit
+
+test-lab: setup
+	$(PY) -m pytest tests/lab
+
+lint: setup     ## ruff, mypy --strict, direction of imports
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+bench: bench-check   ## all benchmarks
+
+bench-check: setup   ## implops check against the bare floor on 20 lab hosts
+	$(PY) bench/bench_check.py
+
+docs: setup     ## regenerate the generated pages
+	$(PY) -m implops.check.reference > docs/checks.md
+
+fresh-test:     ## make demo and make test in a minimal Debian 12 root
+	.ci/fresh-test
+
+clean:          ## remove what make made here (a running lab is brought down first)
+	@for site in demo-site/site.yml; do [ ! -e $$site ] || .venv/bin/implops lab down $$site; done
+	rm -rf .venv demo-site demo-out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
