@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 State = Literal["pass", "warn", "fail", "info", "skip", "error", "waived", "absent"]
+Language = Literal["zh-Hans", "zh-Hant", "en"]
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,6 @@ class Paragraph:
     title: str = ""
 
 
-Part = Table | Fields | Paragraph
-
-
 @dataclass(frozen=True)
 class SignOff:
     """Blank rows to sign: (who,) each with a date; ``remarks`` is the label of the customer's remarks, or empty."""
@@ -64,6 +62,9 @@ class SignOff:
     remarks: str = ""
 
 
+Part = Table | Fields | Paragraph | SignOff
+
+
 @dataclass(frozen=True)
 class Document:
     """One form. ``finished`` is the record's finish (RFC 3339): the only time in the file, so bytes can repeat."""
@@ -71,7 +72,7 @@ class Document:
     kind: str
     title: str
     number: str
-    language: Literal["zh-Hans", "zh-Hant", "en"]
+    language: Language
     header: Fields
     parts: tuple[Part, ...]
     signoff: SignOff
