@@ -165,7 +165,7 @@ def header(
         if finished
         else texts.say("form.conclusion.unfinished", lang=language),
         "tool": f"implops {payload['tool']}",
-        "inventory": short_hash(payload.get("site_hash") or payload["site_sha256"]),
+        "inventory": short_hash(_inventory(started, finished)),
         "record": short_hash(finished.sha256 if finished else None),
         "conclusion": conclusion,
         "totals": totals if isinstance(totals, str) else totals_text(totals, language),
@@ -269,6 +269,14 @@ class Frame:
             return (Paragraph(self.say("form.interrupted", time=self.when(self.finished.time)), title),)
         error = self.finished.payload.get("error")
         return (Paragraph(error_text(error, self.language), title),) if error else ()
+
+
+def _inventory(started: Event, finished: Event | None) -> str:
+    """The site hash of the gate (site file, profile, kit) where the run knows it, else that of the site file."""
+    for event in (finished, started):
+        if event and "site_hash" in event.payload:
+            return str(event.payload["site_hash"])
+    return str(started.payload["site_sha256"])
 
 
 _SIGNERS = ("engineer", "reviewer", "customer", "supervisor")
