@@ -34,6 +34,27 @@ def hold(folder: Path, verb: str, run: str, operator: str) -> Iterator[None]:
         os.close(descriptor)
 
 
+def holder(folder: Path) -> dict[str, object] | None:
+    """Who holds the lock of the site now, or None.
+
+    Asks the kernel's table: the note of a dead holder does not count, and trying the lock would disturb a verb that
+    starts at this moment.
+    """
+    path = folder / "lock"
+    if not path.is_file():
+        return None
+    inode = str(path.stat().st_ino)
+    for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
+        words = line.split()
+        if (
+            "FLOCK" in words
+            and "->" not in words
+            and any(word.split(":")[-1] == inode for word in words if ":" in word)
+        ):
+            return _holder(path)
+    return None
+
+
 def _holder(path: Path) -> dict[str, object]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))

@@ -72,10 +72,11 @@ def by_result(rows: Iterable[Mapping[str, Any]], key: str = "result") -> list[Ma
 
 
 def totals_text(totals: Mapping[str, int], language: str) -> str:
-    """``合计 47:合格 43,警告 1``; results that do not occur are left out."""
-    counted = [f"{result_word(code, language)} {totals[code]}" for code in ORDER if totals.get(code)]
+    """``共 47 项:不合格 1,警告 1,合格 45``; results that do not occur are left out."""
+    # No-break spaces: a number alone on the next line reads as something else.
+    counted = [f"{result_word(code, language)}\u00a0{totals[code]}" for code in ORDER if totals.get(code)]
     total = texts.say("form.total", lang=language, count=sum(totals.values()))
-    return "  ".join([total, *counted])
+    return total + (":" + ", ".join(counted) if counted else "")
 
 
 def when(text: str | None, language: str) -> str:

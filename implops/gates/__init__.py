@@ -1,1 +1,9 @@
-"""Gates: rules over records that open a phase. Each names what it misses and the way out; none connects or writes."""
+"""Gates: rules over records that open a phase. Each names what it misses and the way out; none connects or writes.
+
+One gate a file, one function that a verb calls before it changes anything: ``require(store, site, …)`` returns the
+record that opens the phase, so that the verb can bind its own run to it, or raises GateRefused (exit 5). The records of
+a site stay in its own store, so a rehearsal in the lab opens nothing at a customer's.
+
+    environment.py   G1: nothing is deployed on an environment that has not been checked
+    approval.py      a named person's consent, recorded by ``implops record approve``
+"""

@@ -44,6 +44,7 @@ def write(document: Document, path: Path) -> None:
         states=[(code, result_word(code, lang)) for code in ORDER if code in states],
         fonts=Markup(_FONTS[lang]),  # noqa: S704 - our own constant
         foot=Markup(_css(clean.footer)),  # noqa: S704 - escaped by _css
+        stamp_css=Markup(_css(f"{clean.stamp}  {words['stamp_note']}")),  # noqa: S704 - escaped by _css
         page_css=Markup(page),  # noqa: S704 - escaped by _css
         data=Markup(_json(asdict(clean))),  # noqa: S704 - escaped by _json
         shown_js=Markup(_json(texts.say("form.html.shown", lang=lang))),  # noqa: S704 - escaped by _json

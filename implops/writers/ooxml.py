@@ -16,6 +16,7 @@ from docx.oxml.ns import qn
 from implops.writers import printable
 
 TWIPS_CM = 567
+_DATE_HYPHEN = re.compile(r"(?<=[0-9]{4})-(?=[0-9]{2}-[0-9]{2}(?![0-9]))|(?<=[0-9]{4}-[0-9]{2})-(?=[0-9]{2}(?![0-9]))")
 _STAMP = re.compile(rb"(<dcterms:(?:created|modified)[^>]*>)[^<]*")
 
 
@@ -36,15 +37,18 @@ def fonts(latin: str, east: str) -> Any:
 
 
 def run(text: str, *properties: Any) -> Any:
-    """A run of text; a newline becomes a line break."""
+    """A run of text; a newline becomes a line break, and a date is not broken at its hyphens."""
     made = element("w:r", None, element("w:rPr", None, *properties))
     for number, line in enumerate(printable(text).split("\n")):
         if number:
             made.append(element("w:br"))
-        word = element("w:t")
-        word.set("{http://www.w3.org/XML/1998/namespace}space", "preserve")
-        word.text = line
-        made.append(word)
+        for place, piece in enumerate(_DATE_HYPHEN.split(line)):
+            if place:
+                made.append(element("w:noBreakHyphen"))
+            word = element("w:t")
+            word.set("{http://www.w3.org/XML/1998/namespace}space", "preserve")
+            word.text = piece
+            made.append(word)
     return made
 
 

@@ -219,7 +219,7 @@ class _Paper:
             self._gap()
 
     def _fields(self, fields: Fields) -> None:
-        widths = shares([13, 37, 13, 37], self.width)
+        widths = shares([13, 37, 13, 37] if self.document.landscape else [15, 35, 15, 35], self.width)
         rows = []
         for start in range(0, len(fields.pairs), 2):
             pairs = fields.pairs[start : start + 2]
