@@ -1,0 +1,108 @@
+"""Names, addresses and places of a site's lab: pure, the same every time.
+
+Several labs run on one machine at once, so every name carries a hash of the site's folder. A link name has at most
+15 characters (IFNAMSIZ less the final zero); systemd-nspawn names a host's link ``vb-`` plus the machine's name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from implops.errors import InputError
+from implops.site import Host, Site
+
+ROOT_SIZE = 40 * 10**9  # the system disk of every host, sparse: bytes
+# XFS keeps its log out of the room that df shows; so much is added, and a "20 GB" disk then has 20 GB for files.
+LOG_SIZE = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A data disk: where it is mounted in the host, its size in bytes, its image on this machine."""
+
+    path: str
+    size: int
+    image: Path
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one host of the lab lives on this machine."""
+
+    host: Host
+    port: int
+    machine: str
+    folder: Path
+    disks: tuple[Disk, ...]
+
+    @property
+    def name(self) -> str:
+        return self.host.name
+
+    @property
+    def link(self) -> str:
+        return f"vb-{self.machine}"
+
+    @property
+    def root_image(self) -> Path:
+        return self.folder / "root.img"
+
+    @property
+    def mounts(self) -> Path:
+        """Seen with something in it only in the mount namespace of the host's own process."""
+        return self.folder / "ns"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The whole lab of a site."""
+
+    site: Site
+    folder: Path
+    bridge: str
+    network: ipaddress.IPv4Network
+    release: str
+    places: dict[str, Place]
+
+    @property
+    def gateway(self) -> str:
+        """Our own end of the network, on the bridge. The hosts are told of no gateway."""
+        return f"{self.network.network_address + 1}/{self.network.prefixlen}"
+
+
+def lab_folder(site: Site) -> Path:
+    """``.implops/lab/`` beside the site file; made when the lab first needs it."""
+    return site.state / "lab"
+
+
+def of(site: Site) -> Plan:
+    """The plan of ``site``. Raises InputError when the site file has no ``lab:`` section."""
+    if site.lab is None:
+        raise InputError("lab.no_section", path=site.path.name)
+    folder = lab_folder(site)
+    seed = os.fsencode(site.base.resolve())
+    places = {}
+    for name, host in site.hosts.items():
+        home = folder / name
+        disks = site.lab.disks.get(name, {})
+        places[name] = Place(
+            host=host,
+            port=host.port or site.ssh.port,
+            machine="l" + hashlib.sha256(seed + b"\0" + name.encode()).hexdigest()[:10],
+            folder=home,
+            disks=tuple(
+                Disk(path, size, home / f"data{number}.img") for number, (path, size) in enumerate(disks.items())
+            ),
+        )
+    return Plan(
+        site=site,
+        folder=folder,
+        bridge="il" + hashlib.sha256(seed).hexdigest()[:10],
+        network=ipaddress.IPv4Network(site.lab.network),
+        release=site.lab.release,
+        places=places,
+    )
