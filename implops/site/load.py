@@ -1,22 +1,14 @@
-"""Read a site file strictly: YAML 1.2, line numbers, unknown and duplicate keys refused with the nearest right word."""
+"""Read a site file strictly (implops/strict_yaml.py) and check what its parts say about each other."""
 
 from __future__ import annotations
 
-import difflib
-import io
 import re
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.constructor import DuplicateKeyError
-from ruamel.yaml.error import MarkedYAMLError
-
-from implops import texts
 from implops.errors import SiteError
 from implops.site.links import check_links
 from implops.site.model import Site
+from implops.strict_yaml import Lines, read, validate
 
 _FLOW = re.compile(r"([a-z0-9*][a-z0-9-]*|\*) *-> *([a-z0-9.-]+): *([0-9]{1,5})(?:/(tcp|udp))?")
 
@@ -24,16 +16,9 @@ _FLOW = re.compile(r"([a-z0-9*][a-z0-9-]*|\*) *-> *([a-z0-9.-]+): *([0-9]{1,5})(
 def load(path: Path) -> Site:
     """The Site of ``path``. Raises SiteError("site.…", place="site.yml:14 hosts.db1", …) for the first fault found."""
     path = path.absolute()
-    document = _read(path)
-    lines = _Lines(path, document)
-    plain = _plain(document)
-    if not isinstance(plain, dict):
-        raise SiteError("site.not_a_mapping", place=lines.place(()))
+    plain, lines = read(path)
     plain["flows"] = [_flow(one, lines, number) for number, one in enumerate(plain.get("flows") or [])]
-    try:
-        site = Site.model_validate(plain, context={"base": path.parent})
-    except ValidationError as error:
-        raise _first(error, plain, lines) from None
+    site = validate(Site, plain, lines, {"base": path.parent})
     site._path = path
     for name, host in site.hosts.items():
         host._name = name
@@ -45,62 +30,7 @@ def load(path: Path) -> Site:
     return site
 
 
-def _read(path: Path) -> Any:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise SiteError("site.not_utf8", place=f"{path.name}:{line}") from None
-    except OSError as error:
-        raise SiteError("site.unreadable", path=path, why=error.strerror) from None
-    yaml = YAML(typ="rt")
-    yaml.version = (1, 2)
-    try:
-        return yaml.load(io.StringIO(text.lstrip("\ufeff")))
-    except DuplicateKeyError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 0
-        found = re.search(r'duplicate key "?([^" ]+)"?', str(error.problem))
-        raise SiteError("site.duplicate", place=f"{path.name}:{line}", key=found[1] if found else "") from None
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 0
-        raise SiteError("site.yaml", place=f"{path.name}:{line}", why=error.problem or error.context) from None
-
-
-def _plain(value: Any) -> Any:
-    """ruamel's round-trip types as plain ones; the model must not depend on how a number was written."""
-    if isinstance(value, dict):
-        return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_plain(one) for one in value]
-    if isinstance(value, bool):
-        return value
-    for kind in (int, float, str):
-        if isinstance(value, kind):
-            return kind(value)
-    return value
-
-
-class _Lines:
-    """Finds the line of a path of keys in the document."""
-
-    def __init__(self, path: Path, document: Any) -> None:
-        self.path, self.document = path, document
-
-    def place(self, where: tuple[str | int, ...]) -> str:
-        node, line = self.document, 1
-        for key in where:
-            marks = getattr(node, "lc", None)
-            try:
-                mark = marks.key(key) if isinstance(node, dict) else marks.item(key)  # type: ignore[union-attr]
-                line = mark[0] + 1
-                node = node[key]
-            except (KeyError, TypeError, IndexError, AttributeError):
-                break
-        dotted = ".".join(str(key) for key in where)
-        return f"{self.path.name}:{line} {dotted}".rstrip()
-
-
-def _flow(one: object, lines: _Lines, number: int) -> object:
+def _flow(one: object, lines: Lines, number: int) -> object:
     """``app -> db: 5432/tcp`` as a mapping; ``{from: app, to: "ADDRESS:PORT", external: true}`` split likewise."""
     if isinstance(one, str):
         match = _FLOW.fullmatch(one.strip())
@@ -111,81 +41,3 @@ def _flow(one: object, lines: _Lines, number: int) -> object:
         target, _, port = one["to"].rpartition(":")
         return {**one, "to": target, "port": int(port) if port.isdigit() else port}
     return one
-
-
-def _first(error: ValidationError, plain: Any, lines: _Lines) -> SiteError:
-    """The first fault in the order of the file."""
-    faults = [(lines.place(_where(fault["loc"], plain)), fault) for fault in error.errors(include_url=False)]
-    place, fault = min(faults, key=lambda one: int(one[0].split(":")[1].split(" ")[0]))
-    kind, where = fault["type"], _where(fault["loc"], plain)
-    value = fault.get("input")
-    if kind == "extra_forbidden":
-        key = str(fault["loc"][-1])
-        return SiteError("site.unknown", place=place, key=key, known=_nearest(key, _known_keys(where[:-1])))
-    if kind == "missing":
-        return SiteError("site.missing", place=place, key=fault["loc"][-1])
-    if kind == "literal_error":
-        expected = re.findall(r"'([^']*)'|\b([0-9]+)\b", fault.get("ctx", {}).get("expected", ""))
-        words = [a or b for a, b in expected]
-        return SiteError("site.literal", place=place, value=value, known=_nearest(str(value), words))
-    if kind == "value_error":
-        code, got, allowed = ([*str(fault["msg"]).removeprefix("Value error, ").split("|"), "", ""])[:3]
-        key = f"site.form.{code}"
-        if texts.find(key):
-            return SiteError(key, place=place, value=got, allowed=allowed)
-    return SiteError("site.type", place=place, value=_short(value), why=fault["msg"])
-
-
-def _where(loc: tuple[str | int, ...], plain: Any) -> tuple[str | int, ...]:
-    """pydantic's location without its own words (``[key]``, names of union members)."""
-    path: list[str | int] = []
-    node = plain
-    for step in loc:
-        if isinstance(node, dict) and step in node:
-            node = node[step]
-        elif isinstance(node, list) and isinstance(step, int) and step < len(node):
-            node = node[step]
-        elif step == loc[-1] and step != "[key]":
-            path.append(step)
-            break
-        else:
-            continue
-        path.append(step)
-    return tuple(path)
-
-
-def _known_keys(where: tuple[str | int, ...]) -> list[str]:
-    """The keys that the model knows at a path."""
-    model: Any = Site
-    for step in where:
-        if not (isinstance(model, type) and issubclass(model, BaseModel)):
-            return []
-        fields = {field.alias or name: field for name, field in model.model_fields.items()}
-        if step in fields:
-            model = _models(fields[str(step)].annotation)
-    return (
-        [field.alias or name for name, field in model.model_fields.items()]
-        if isinstance(model, type) and issubclass(model, BaseModel)
-        else []
-    )
-
-
-def _models(annotation: Any) -> Any:
-    """The model inside ``X | None``, ``list[X]`` or ``dict[K, X]``."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for inner in getattr(annotation, "__args__", ()):
-        found = _models(inner)
-        if found is not None:
-            return found
-    return None
-
-
-def _nearest(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"{close[0]}?({' '.join(known)})" if close else " ".join(known)
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else text[:57] + "…"
