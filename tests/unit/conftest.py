@@ -1,0 +1,40 @@
+"""What the unit tests share: the annotated example as a site in an empty folder, its store, a clean process state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from implops import kit, texts
+from implops.secrets import redactor
+from implops.site import Site, load
+from implops.store import Store
+
+
+@pytest.fixture(autouse=True)
+def _process_state() -> Iterator[None]:
+    """Language and known secrets belong to the process; no test leaves them to the next."""
+    known = set(redactor._known)
+    yield
+    texts.set_language("zh-Hans")
+    redactor._known, redactor.count = known, 0
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> Path:
+    """docs/site.yml as ``tmp_path/site.yml``."""
+    path = tmp_path / "site.yml"
+    path.write_text(kit.annotated_site().read_text(encoding="utf-8"), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def site(example: Path) -> Site:
+    return load(example)
+
+
+@pytest.fixture
+def store(site: Site) -> Store:
+    return Store.of(site.state)
