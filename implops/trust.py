@@ -5,6 +5,8 @@ A line of known_hosts is ``NAME TYPE BASE64``; lines of other names are kept as 
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -13,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from implops import remote
-from implops.errors import ImplopsError
+from implops.errors import ImplopsError, InputError
 from implops.site import Host, Site
 
 State = Literal["new", "same", "changed", "absent"]
@@ -37,14 +39,20 @@ def name_of(site: Site, host: Host) -> str:
 
 
 def look(site: Site, hosts: Sequence[Host]) -> list[Seen]:
-    """Ask every host for its key, all at once, without logging in, and compare it with the pinned one."""
+    """Ask every host for its key, all at once, without logging in, and compare it with the pinned one.
+
+    A host that does not answer is ``absent``. Raises InputError when its line in known_hosts is not a key.
+    """
     known = read(site.known_hosts)
     answers = remote.each(hosts, lambda host: remote.host_key(host, host.port or site.ssh.port))
     seen = []
     for host in hosts:
         name, key = name_of(site, host), answers[host.name]
         pinned = known.get(name)
-        print_of = fingerprint(pinned) if pinned else None
+        try:
+            print_of = fingerprint(pinned) if pinned else None
+        except ValueError:
+            raise InputError("trust.broken", path=site.known_hosts, name=name) from None
         if isinstance(key, ImplopsError):
             seen.append(Seen(host.name, name, "absent", pinned=print_of, error=key))
             continue
@@ -56,9 +64,6 @@ def look(site: Site, hosts: Sequence[Host]) -> list[Seen]:
 
 def fingerprint(line: str) -> str:
     """``SHA256:…`` of a ``TYPE BASE64`` key, in the form of ssh-keygen (RFC 4648 without padding)."""
-    import base64
-    import hashlib
-
     digest = hashlib.sha256(base64.b64decode(line.split()[1])).digest()
     return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
 

@@ -142,7 +142,7 @@ def status(site: Site) -> list[HostStatus]:
             host=place.name,
             address=place.host.address,
             state=known,
-            ssh=pid is not None and host.answers(place, 1.0),
+            ssh=pid is not None and host.answers(place),
             uptime=int(uptime_seconds(pid)) if pid else None,
             pid=pid,
         )

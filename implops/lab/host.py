@@ -148,16 +148,17 @@ def _script(plan: Plan, place: Place, base: Path, account: str) -> str:
 def wait_for_answer(place: Place, state: State, seconds: float = ANSWER_SECONDS) -> None:
     """Return when an SSH server answers. Raises HostError with the console's last line when none does."""
     deadline = time.monotonic() + seconds
-    while not answers(place, 1.0):
+    # A SYN that is sent before the host's link is up is lost and repeated after a second: better ask again soon.
+    while not answers(place, connect=0.1):
         if state.pid(place.name) is None or time.monotonic() > deadline:
             raise HostError("lab.not_up", host=place.name, why=_last_line(place), log=place.folder / "console.log")
         time.sleep(0.03)
 
 
-def answers(place: Place, seconds: float) -> bool:
-    """Whether an SSH server greets at the host's address."""
-    with contextlib.suppress(OSError), socket.create_connection((place.host.address, place.port), seconds) as plain:
-        plain.settimeout(seconds)
+def answers(place: Place, connect: float = 1.0) -> bool:
+    """Whether an SSH server greets at the host's address; ``connect`` seconds are given to reach it."""
+    with contextlib.suppress(OSError), socket.create_connection((place.host.address, place.port), connect) as plain:
+        plain.settimeout(3.0)
         return plain.recv(4) == b"SSH-"
     return False
 
