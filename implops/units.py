@@ -42,9 +42,12 @@ def format_size(size: float) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """``0.034`` -> ``34 ms``, ``75`` -> ``1 min 15 s``."""
-    if seconds < 1:
+    """``0.034`` -> ``34 ms``, ``2.06`` -> ``2.1 s``, ``75`` -> ``1 min 15 s``, ``7260`` -> ``2 h 1 min``."""
+    if seconds < 0.9995:
         return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{seconds:.1f} s"
-    return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -47,7 +47,7 @@ def write(document: Document, path: Path) -> None:
         stamp_css=Markup(_css(f"{clean.stamp}  {words['stamp_note']}")),  # noqa: S704 - escaped by _css
         page_css=Markup(page),  # noqa: S704 - escaped by _css
         data=Markup(_json(asdict(clean))),  # noqa: S704 - escaped by _json
-        shown_js=Markup(_json(texts.say("form.html.shown", lang=lang))),  # noqa: S704 - escaped by _json
+        shown_js=Markup(_json(texts.say("form.html.shown", lang=lang, shown="{shown}", all="{all}"))),  # noqa: S704 - escaped by _json
     )
     path.write_text(text, encoding="utf-8", newline="\n")
 
