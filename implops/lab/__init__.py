@@ -76,7 +76,7 @@ def up(site: Site, say: Say = lambda key, params: None) -> list[HostStatus]:
     network.make_bridge(drawn)
     network.raise_inotify(state.path, len(drawn.places))
     for place in drawn.places.values():
-        state.plan_host(place.name, place.machine, place.link)
+        state.plan_host(place.name, place.link)
 
     def one(place: Place) -> str:
         host.prepare(drawn, place, state)

@@ -11,7 +11,6 @@ import contextlib
 import os
 import re
 import shlex
-import shutil
 import signal
 import socket
 import subprocess
@@ -60,6 +59,9 @@ if [ ! -e disk/seeded ]; then
     sync -f disk
 fi
 @DISKS@
+# systemd-nspawn leaves locks and sockets in /run when it is killed: let them end with this namespace.
+mkdir -p /run/systemd/nspawn
+mount -t tmpfs -o mode=755 tmpfs /run/systemd/nspawn
 exec systemd-nspawn @NSPAWN@
 }
 main </dev/null
@@ -239,9 +241,6 @@ def clear(name: str, folder: Path, state: State) -> None:
     """After the process: what the kernel or systemd-nspawn may still keep of the host. Waits for its disks."""
     network.remove_link(state.link(name))
     _wait_for_loops(folder)
-    # systemd-nspawn leaves its meeting places in /run when it is killed.
-    for left in ("propagate", "unix-export"):
-        shutil.rmtree(Path("/run/systemd/nspawn", left, state.machine(name)), ignore_errors=True)
     state.ended(name)
 
 

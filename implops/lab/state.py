@@ -73,9 +73,6 @@ class State:
     def link(self, host: str) -> str:
         return str(self._data["hosts"][host]["link"])
 
-    def machine(self, host: str) -> str:
-        return str(self._data["hosts"][host]["machine"])
-
     def key(self, host: str) -> tuple[str, str] | None:
         """The known_hosts name and key that ``up`` pinned for the host."""
         value = self._data["hosts"].get(host, {}).get("key")
@@ -87,8 +84,8 @@ class State:
         pid = entry.get("pid")
         return pid if pid and start_time(pid) == entry["start"] else None
 
-    def plan_host(self, host: str, machine: str, link: str) -> None:
-        self._set(host, machine=machine, link=link)
+    def plan_host(self, host: str, link: str) -> None:
+        self._set(host, link=link)
 
     def pinned(self, host: str, name: str, key: str) -> None:
         self._set(host, key=[name, key])
@@ -98,11 +95,6 @@ class State:
 
     def ended(self, host: str) -> None:
         self._set(host, pid=None, start=None)
-
-    def forget(self, host: str) -> None:
-        with self._lock:
-            self._data["hosts"].pop(host, None)
-            self._write()
 
     def remove(self) -> None:
         """Take away the whole folder of the lab: disks, keys, logs and this file."""

@@ -1,0 +1,92 @@
+"""What the lab's stories share: a site folder of their own, the command line as a user runs it, what a lab leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from implops import kit
+from implops.remote import ssh_options
+from implops.site import Site, load
+
+OPERATOR = "测试员/T001"
+
+
+def free_network() -> str:
+    """``10.77.N``, a network that this machine does not use at the moment: several test runs may go on at once."""
+    routes = subprocess.run(["ip", "-j", "-4", "route"], capture_output=True, text=True, check=True).stdout
+    used = {route["dst"] for route in json.loads(routes)}
+    start = os.getpid()
+    return next(net for step in range(100) if f"{(net := f'10.77.{101 + (start + step) % 100}')}.0/24" not in used)
+
+
+def write_site(folder: Path, edit: Callable[[str], str] = lambda text: text) -> Site:
+    """The annotated site file in ``folder``, on a network of its own, with its secrets made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = kit.annotated_site().read_text(encoding="utf-8").replace("10.77.1.", f"{free_network()}.")
+    (folder / "site.yml").write_text(edit(text), encoding="utf-8")
+    vault = folder / "secrets"
+    vault.mkdir(mode=0o700, exist_ok=True)
+    for name in ("db_app", "db_import", "restic", "sudo"):
+        path = vault / name
+        path.touch(mode=0o600)
+        path.write_text(f"{secrets.token_urlsafe(18)}\n", encoding="ascii")
+    return load(folder / "site.yml")
+
+
+def implops(*arguments: str | Path, code: int | None = 0, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    """Run the command line without a terminal; ``code`` is the exit code that the story expects (None: any)."""
+    done = subprocess.run(
+        [sys.executable, "-m", "implops.cli.main", *map(str, arguments)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env=environment(),
+    )
+    assert code is None or done.returncode == code, f"{arguments}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "IMPLOPS_OPERATOR": OPERATOR, "IMPLOPS_LANG": "zh-Hans", "COLUMNS": "160"}
+
+
+def ssh(site: Site, host: str, script: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    """Run a script on a host through OpenSSH as the site's user."""
+    where = site.hosts[host]
+    command = ["ssh", *ssh_options(site, where), f"{site.ssh.user}@{where.address}", "sh", "-s"]
+    return subprocess.run(command, input=script, capture_output=True, text=True, timeout=timeout)
+
+
+def leftovers(folder: Path, network: str) -> list[str]:
+    """Every trace of a lab on this machine: loop devices, mounts seen by any process, processes, links, addresses."""
+    word = str(folder)
+    found = [
+        f"loop {one}"
+        for one in Path("/sys/block").glob("loop*/loop/backing_file")
+        if word in one.read_text(encoding="utf-8")
+    ]
+    for process in Path("/proc").glob("[0-9]*"):
+        if process.name == str(os.getpid()):
+            continue
+        try:
+            arguments = (process / "cmdline").read_bytes().split(b"\0")
+            if any(arg in (b"systemd-nspawn", b"unshare") for arg in arguments) and word.encode() in b" ".join(
+                arguments
+            ):
+                found.append(f"process {process.name}")
+            if word in (process / "mountinfo").read_text(encoding="utf-8"):
+                found.append(f"mount seen by {process.name}")
+        except OSError:
+            continue  # ended while we looked
+    links = json.loads(subprocess.run(["ip", "-j", "address"], capture_output=True, text=True, check=True).stdout)
+    for link in links:
+        if any(str(info.get("local", "")).startswith(f"{network}.") for info in link["addr_info"]):
+            found.append(f"link {link['ifname']}")
+    return found
