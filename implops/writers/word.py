@@ -9,6 +9,7 @@ from typing import Any
 from docx import Document as new_docx
 from docx.enum.section import WD_ORIENT
 from docx.opc.constants import RELATIONSHIP_TYPE
+from docx.oxml.ns import qn
 from docx.shared import Cm
 
 from implops import texts
@@ -90,6 +91,7 @@ class _Paper:
         for part in document.parts:
             self._part(part)
         self._signoff(document.signoff, document.conclusion)
+        self._gap(0)  # Word wants a paragraph after the last table
 
     # -- the sheet
 
@@ -166,18 +168,10 @@ class _Paper:
         title = self.docx.styles["Title"].element
         for child in title.findall(".//{*}pBdr"):
             child.getparent().remove(child)
-        settings = self.docx.settings.element
-        # Without it Word opens the sheet in its compatibility mode of 2007.
-        compat = settings.find("{*}compat")
-        if compat is None:
-            compat = element("w:compat")
-            settings.append(compat)
-        compat.append(
-            element(
-                "w:compatSetting",
-                {"name": "compatibilityMode", "uri": "http://schemas.microsoft.com/office/word", "val": "15"},
-            )
-        )
+        # Below 15 Word opens the sheet in a compatibility mode and says so in its title bar.
+        for setting in self.docx.settings.element.iter(qn("w:compatSetting")):
+            if setting.get(qn("w:name")) == "compatibilityMode":
+                setting.set(qn("w:val"), "15")
 
     def _properties(self) -> None:
         core = self.docx.core_properties
