@@ -105,7 +105,11 @@ def _plain(value: Any) -> Any:
 
 def _first(root: type[BaseModel], error: ValidationError, plain: Any, lines: Lines) -> SiteError:
     """The first fault in the order of the file."""
-    faults = [(lines.place(_where(fault["loc"], plain)), fault) for fault in error.errors(include_url=False)]
+    found = error.errors(include_url=False)
+    # A misspelt key is missing under its right name as well; the line of the misspelling is the one to mend.
+    misspelt = {fault["loc"][:-1] for fault in found if fault["type"] == "extra_forbidden"}
+    found = [fault for fault in found if fault["type"] != "missing" or fault["loc"][:-1] not in misspelt]
+    faults = [(lines.place(_where(fault["loc"], plain)), fault) for fault in found]
     place, fault = min(faults, key=lambda one: int(one[0].split(":")[1].split(" ")[0]))
     kind, where = fault["type"], _where(fault["loc"], plain)
     value = fault.get("input")
@@ -117,13 +121,15 @@ def _first(root: type[BaseModel], error: ValidationError, plain: Any, lines: Lin
     if kind == "literal_error":
         expected = re.findall(r"'([^']*)'|\b([0-9]+)\b", fault.get("ctx", {}).get("expected", ""))
         words = [a or b for a, b in expected]
-        return SiteError("site.literal", place=place, value=value, known=nearest(str(value), words))
+        return SiteError("site.literal", place=place, value=_short(value), known=nearest(str(value), words))
     if kind == "value_error":
         code, got, allowed = ([*str(fault["msg"]).removeprefix("Value error, ").split("|"), "", ""])[:3]
         key = code if "." in code else f"site.form.{code}"
         if texts.find(key):
-            return SiteError(key, place=place, value=got, allowed=allowed)
-    return SiteError("site.type", place=place, value=_short(value), why=fault["msg"])
+            return SiteError(key, place=place, value=_short(got), allowed=allowed)
+    why = texts.find(f"site.why.{kind}")
+    reason = why.format_map(fault.get("ctx", {})) if why else fault["msg"]
+    return SiteError("site.type", place=place, value=_short(value), why=reason)
 
 
 def _where(loc: Where, plain: Any) -> Where:
@@ -172,5 +178,5 @@ def _models(annotation: Any) -> Any:
 
 
 def _short(value: object) -> str:
-    text = str(value)
+    text = "".join(letter if letter.isprintable() else " " for letter in str(value))
     return text if len(text) <= 60 else text[:57] + "…"
