@@ -105,7 +105,7 @@ def _ssh_server(key: paramiko.PKey) -> Iterator[int]:
                 transports.append(transport)
                 try:
                     transport.start_server(server=_Server())
-                except (paramiko.SSHException, EOFError):
+                except (paramiko.SSHException, EOFError, OSError):
                     continue
 
         thread = threading.Thread(target=serve, daemon=True)
