@@ -50,7 +50,7 @@ def listed(session: Session) -> int:
     for name in ("run", "verb", "started", "operator", "conclusion"):
         table.add_column(texts.say(f"record.column.{name}"), overflow="fold", no_wrap=name == "run")
     for row in rows:
-        table.add_row(row["run"], row["verb"], when(row["started"], "en"), row["operator"], _conclusion(row))
+        table.add_row(row["run"], row["verb"], when(row["started"], "en")[:19], row["operator"], conclusion(row))
     session.console.print(table)
     return 0
 
@@ -160,7 +160,8 @@ def _unkept(session: Session) -> list[int]:
     return faulty
 
 
-def _conclusion(row: dict[str, Any]) -> str:
+def conclusion(row: dict[str, Any]) -> str:
+    """Sign and word of a row of ``runs``."""
     if row["conclusion"] == "running":
         return texts.say("record.running")
     from implops.documents.common import conclusion_cell

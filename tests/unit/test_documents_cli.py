@@ -181,3 +181,19 @@ def test_init_refuses_what_it_cannot_write(tmp_path: Path, capsys: pytest.Captur
     assert implops("init", tmp_path / "file" / "below") == 2
     assert implops("init", tmp_path / "x", "--name", "a\nb") == 2
     assert not (tmp_path / "x").exists()
+
+
+def test_status_names_what_comes_next(site: Site, store: Store, run: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert implops("document", "render", site.path) == 0
+    capsys.readouterr()
+    assert implops("status", site.path, "--json") == 0
+    found = _json(capsys)
+    assert found["next"] == f"implops bundle build {site.path}"
+    assert found["phases"][0]["documents"] == ["HIS-TEST-TST-0001"]
+    assert [phase["conclusion"] for phase in found["phases"]] == ["conditional", *[None] * 6]
+    with record(store, site, "check", "李工", {}) as again:
+        again.finish("fail", {})
+    assert implops("status", site.path) == 0
+    shown = capsys.readouterr()
+    assert "✘ 不合格" in shown.out
+    assert f"implops check {site.path}" in shown.err
