@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from implops import machine
 from implops.errors import HostError, ImplopsError, InputError
 from implops.lab import base, host, network, plan, seed, tools
 from implops.lab.plan import Place, Plan
@@ -37,6 +38,9 @@ class HostStatus:
     uptime: int | None
     pid: int | None
 
+
+# Bytes that a base image and a freshly booted host take on this machine (236 MB and 70-140 MB were seen).
+DISK_BASE, DISK_A_HOST = 500 * 10**6, 150 * 10**6
 
 Say = Callable[[str, dict[str, Any]], None]
 
@@ -65,10 +69,16 @@ def up(site: Site, say: Say = lambda key, params: None) -> list[HostStatus]:
     """Bring up the hosts that are not running, all at once, and return when every one answers.
 
     ``say(key, params)`` tells the story: base (being built), answered (host, ms). Raises MachineError (a program
-    missing, network taken), HostError (a host did not answer: the first of them).
+    missing, disk short, network taken), InputError (the site file changed under a running lab), HostError (a host did
+    not answer: the first of them).
     """
     drawn, state = _open(site)
     tools.require()
+    for place in drawn.places.values():
+        if state.shape(place.name) not in (None, place.shape):
+            raise InputError("lab.changed", host=place.name)
+    new = [place for place in drawn.places.values() if not place.root_image.exists()]
+    machine.ready(drawn.folder, disk=DISK_BASE + DISK_A_HOST * len(new))
     started = time.monotonic()
     image = base.image(drawn.release, lambda release: say("base", {"release": release}))
     key = seed.user_key(site.ssh.key)
@@ -76,7 +86,7 @@ def up(site: Site, say: Say = lambda key, params: None) -> list[HostStatus]:
     network.make_bridge(drawn)
     network.raise_inotify(state.path, len(drawn.places))
     for place in drawn.places.values():
-        state.plan_host(place.name, place.link)
+        state.plan_host(place.name, place.link, place.shape)
 
     def one(place: Place) -> str:
         host.prepare(drawn, place, state)

@@ -22,6 +22,8 @@ PACKAGES = (
     "systemd", "systemd-sysv", "dbus", "openssh-server", "iproute2", "iputils-ping", "sudo", "procps", "chrony",
     "ca-certificates",
 )  # fmt: skip
+# ping without root: Debian 12 gives the program a capability, Debian 13 a sysctl that its installer brings along.
+EXTRA = {"trixie": ("linux-sysctl-defaults",)}
 # A container may not set the clock, so Debian's unit is skipped there; -x runs chronyd without touching the clock, and
 # -d keeps it in front, where systemd watches it.
 CHRONY_UNIT = """[Unit]
@@ -54,9 +56,13 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "implops" / "base"
 
 
+def _packages(release: str) -> tuple[str, ...]:
+    return (*PACKAGES, *EXTRA.get(release, ()))
+
+
 def image_path(release: str) -> Path:
     """Where the image of ``release`` lies, built or not."""
-    content = "\0".join((release, *PACKAGES, CHRONY_UNIT, CLEAN))
+    content = "\0".join((release, *_packages(release), CHRONY_UNIT, CLEAN))
     return cache_folder() / f"{release}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
 
 
@@ -95,7 +101,14 @@ def _build(release: str, final: Path) -> None:
         "--kill-child",
         "--mount-proc",
     ]
-    build = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}", release, str(part)]
+    build = [
+        "mmdebstrap",
+        "--quiet",
+        "--variant=minbase",
+        f"--include={','.join(_packages(release))}",
+        release,
+        str(part),
+    ]
     log = final.with_suffix(".log")
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from implops.errors import HostError, MachineError
 from implops.lab import network, seed
-from implops.lab.plan import LOG_SIZE, ROOT_SIZE, Place, Plan
+from implops.lab.plan import LOG_SIZE, ROOT_SIZE, SMALL, SMALL_LOG_SIZE, Place, Plan
 from implops.lab.state import State, start_time
 from implops.lab.tools import call
 from implops.trust import name_of, pin
@@ -87,14 +87,15 @@ def _format(image: Path, size: int, uuid: str | None) -> None:
     """A sparse XFS image with ``size`` bytes of room. One that is there is finished: it is renamed into place."""
     if image.exists():
         return
+    small = size < SMALL
+    log = SMALL_LOG_SIZE if small else LOG_SIZE
     part = image.with_suffix(".part")
     part.unlink(missing_ok=True)
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT, 0o600)
-    os.ftruncate(descriptor, -(-(size + LOG_SIZE) // 2**20) * 2**20)
+    os.ftruncate(descriptor, -(-(size + log) // 2**20) * 2**20)
     os.close(descriptor)
-    # mkfs.xfs refuses less than 300 MB as unwise, which a disk that a test fills up is meant to be.
-    small = ["--unsupported"] if size < 300 * 10**6 else []
-    call(["mkfs.xfs", "-q", "-K", "-l", f"size={LOG_SIZE}", *small, *(["-m", f"uuid={uuid}"] if uuid else []), part])
+    options = ["-l", f"size={log}", *(["--unsupported", "-d", "agcount=1"] if small else [])]
+    call(["mkfs.xfs", "-q", "-K", *options, *(["-m", f"uuid={uuid}"] if uuid else []), part])
     part.replace(image)
 
 

@@ -18,6 +18,8 @@ from implops.site import Host, Site
 ROOT_SIZE = 40 * 10**9  # the system disk of every host, sparse: bytes
 # XFS keeps its log out of the room that df shows; so much is added, and a "20 GB" disk then has 20 GB for files.
 LOG_SIZE = 64 * 2**20
+# mkfs.xfs refuses less than 300 MB as unwise, which a disk that a test fills up is meant to be.
+SMALL, SMALL_LOG_SIZE = 300 * 10**6, 8 * 2**20
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,11 @@ class Place:
     @property
     def name(self) -> str:
         return self.host.name
+
+    @property
+    def shape(self) -> str:
+        """What cannot change in the site file while the host exists."""
+        return " ".join((f"{self.host.address}:{self.port}", *(f"{disk.path}={disk.size}" for disk in self.disks)))
 
     @property
     def link(self) -> str:

@@ -84,8 +84,12 @@ class State:
         pid = entry.get("pid")
         return pid if pid and start_time(pid) == entry["start"] else None
 
-    def plan_host(self, host: str, link: str) -> None:
-        self._set(host, link=link)
+    def shape(self, host: str) -> str | None:
+        value = self._data["hosts"].get(host, {}).get("shape")
+        return value if isinstance(value, str) else None
+
+    def plan_host(self, host: str, link: str, shape: str) -> None:
+        self._set(host, link=link, shape=shape)
 
     def pinned(self, host: str, name: str, key: str) -> None:
         self._set(host, key=[name, key])

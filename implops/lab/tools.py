@@ -40,7 +40,9 @@ def require(packages: dict[str, str] | None = None) -> None:
 
 
 def call(command: Sequence[str | Path], *, given: str | None = None) -> str:
-    """Run one of the programs and return what it prints. Raises MachineError("lab.command") with its last line."""
+    """Run one of the programs and return what it prints. Raises MachineError("lab.command") with the first line of its
+    complaint.
+    """
     done = subprocess.run(
         [str(part) for part in command],
         input=given,
@@ -51,5 +53,5 @@ def call(command: Sequence[str | Path], *, given: str | None = None) -> str:
     )
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines() or [f"exit {done.returncode}"]
-        raise MachineError("lab.command", command=command[0], why=lines[-1])
+        raise MachineError("lab.command", command=command[0], why=lines[0])
     return done.stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,7 +14,8 @@ import pytest
 from power import environment, free_network, implops, leftovers, ssh, write_site
 
 from implops import lab, remote
-from implops.lab import network
+from implops.lab import base, network
+from implops.lab import host as lab_host
 from implops.lab import plan as lab_plan
 from implops.lab.state import State
 from implops.site import Site, load
@@ -220,6 +222,76 @@ def test_down_finds_everything_that_a_killed_up_has_made(tmp_path: Path, moment:
     assert not state_file.parent.exists()
     if not network.LEDGER.exists():  # no other lab on this machine
         assert network.INOTIFY.read_text(encoding="ascii") <= before
+
+
+def test_a_killed_base_build_leaves_nothing_that_looks_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    one = write_site(tmp_path / "site")
+    final = base.image_path("bookworm")
+    assert final.is_relative_to(tmp_path)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "implops.cli.main", "lab", "up", str(one.path)],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment(),
+    )  # fmt: skip
+    part = final.with_suffix(".part")
+    deadline = time.monotonic() + 60
+    while not (part / "usr" / "bin").exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not final.exists()
+    builders = [path for path in Path("/proc").glob("[0-9]*/cmdline") if str(part).encode() in _bytes(path)]
+    while any(str(part).encode() in _bytes(path) for path in builders):
+        assert time.monotonic() < deadline  # the build dies with us
+        time.sleep(0.05)
+    implops("lab", "down", one.path)
+    assert leftovers(tmp_path, _network(one)) == []
+    # The next run starts over and needs no help.
+    try:
+        implops("lab", "up", one.path)
+        assert final.is_dir() and not part.exists()
+    finally:
+        implops("lab", "down", one.path)
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def test_up_after_a_crash_of_this_machine_boots_the_same_hosts(fresh_site: Site) -> None:
+    lab.enter(fresh_site, "app1", ["sh", "-c", "echo kept > /root/kept; sync"])
+    keys = fresh_site.known_hosts.read_text(encoding="utf-8")
+    drawn = lab_plan.of(fresh_site)
+    for one in lab.status(fresh_site):
+        assert one.pid
+        os.kill(one.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while lab_host.loops(drawn.folder):
+        assert time.monotonic() < deadline  # the kernel unmounts what nobody holds
+        time.sleep(0.05)
+    network.remove_link(drawn.bridge)
+    implops("lab", "up", fresh_site.path)
+    assert lab.enter(fresh_site, "app1", ["cat", "/root/kept"]).stdout == "kept\n"
+    assert fresh_site.known_hosts.read_text(encoding="utf-8") == keys
+
+
+def test_a_small_disk_fills_up_and_a_changed_site_file_is_noticed(tmp_path: Path) -> None:
+    small = write_site(tmp_path, lambda text: text.replace("db1:  {/data: 20 GB}", "db1:  {/data: 64 MB}"))
+    try:
+        implops("lab", "up", small.path)
+        full = lab.enter(small, "db1", ["sh", "-c", "head -c 70000000 /dev/zero > /data/big"])
+        assert "No space left" in full.stderr
+        text = small.path.read_text(encoding="utf-8").replace("64 MB", "65 MB")
+        small.path.write_text(text, encoding="utf-8")
+        assert "lab down" in implops("lab", "up", small.path, code=2).stderr
+    finally:
+        implops("lab", "down", small.path)
 
 
 def test_down_leaves_nothing_and_other_labs_alone(site: Site, tmp_path: Path) -> None:
