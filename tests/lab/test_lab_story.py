@@ -196,7 +196,7 @@ def test_sudo_asks_for_the_password_that_the_site_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize("moment", ["bridge", "first process", "0.1 s later", "0.3 s later"])
 def test_down_finds_everything_that_a_killed_up_has_made(tmp_path: Path, moment: str) -> None:
     one = write_site(tmp_path)
-    before = network.INOTIFY.read_text(encoding="ascii")
+    before = int(network.INOTIFY.read_text(encoding="ascii"))
     state_file = tmp_path / ".implops" / "lab" / "state.json"
     process = subprocess.Popen(
         [sys.executable, "-m", "implops.cli.main", "lab", "up", str(one.path)],
@@ -221,7 +221,7 @@ def test_down_finds_everything_that_a_killed_up_has_made(tmp_path: Path, moment:
     assert leftovers(tmp_path, _network(one)) == []
     assert not state_file.parent.exists()
     if not network.LEDGER.exists():  # no other lab on this machine
-        assert network.INOTIFY.read_text(encoding="ascii") <= before
+        assert int(network.INOTIFY.read_text(encoding="ascii")) <= before
 
 
 def test_a_killed_base_build_leaves_nothing_that_looks_finished(
