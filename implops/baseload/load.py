@@ -178,6 +178,10 @@ def load(
         sent = int(session.answers()[-1])
         if whole and reader.sha256 != proof.sha256:
             raise DataError("import.file_changed", file=mapping.file.name)
+        allowed = mapping.allowed_rejects(reader.tally.rows)
+        if reader.tally.rejected > allowed:
+            raise DataError("import.rejected_now", file=mapping.file.name, rejected=reader.tally.rejected,
+                            allowed=allowed)  # fmt: skip
         loaded = _prove(session, mapping, table, reader, sent, before)
         session.ask(_log_row(mapping, proof, reader, loaded, import_id))
         _commit(session)
