@@ -201,14 +201,15 @@ def _judge(mapping: Mapping, proof: Proof, good: _Sample, bad: _Sample, strange:
                          nonascii=proof.nonascii, lines=shown)  # fmt: skip
     if proof.bad:
         likely, lead = next(iter(scores(bad.text()).items()), ("", 0.0))
-        mostly = proof.bad * _WRONG_SHARE >= proof.nonascii
+        rival = likely if likely and lead > LEAD and likely != scored_as(codec) else ""
         line, offset, found = proof.first_bad or (0, 0, "")
-        if likely and lead > LEAD and likely != scored_as(codec) and mostly:
-            raise _refuse("import.not_encoding", mapping, likely, bad, lead=None, bad=proof.bad,
+        mostly = proof.bad * _WRONG_SHARE >= proof.nonascii or _ahead(rival, codec, good)
+        if rival and mostly:
+            raise _refuse("import.not_encoding", mapping, rival, bad, lead=None, bad=proof.bad,
                           nonascii=proof.nonascii, line=line, offset=offset, hex=found)  # fmt: skip
-        if likely and lead > LEAD and likely != scored_as(codec) and proof.bad >= _MIXED_LINES:
+        if rival and proof.bad >= _MIXED_LINES:
             shown = " ".join(str(number) for number, _ in bad.lines[:20])
-            raise InputError("import.mixed", file=file, declared=declared, likely=shown_name(likely), count=proof.bad,
+            raise InputError("import.mixed", file=file, declared=declared, likely=shown_name(rival), count=proof.bad,
                              nonascii=proof.nonascii, lines=shown)  # fmt: skip
         if proof.bad == proof.nonascii and proof.bad > _MIXED_LINES:
             raise InputError("import.undecodable", file=file, declared=declared, bad=proof.bad, line=line,
@@ -225,6 +226,12 @@ def _judge(mapping: Mapping, proof: Proof, good: _Sample, bad: _Sample, strange:
     proof.lead = round((mine - best) * 1000)
     if best - mine > LEAD and not mapping.source.encoding_confirmed:
         raise _refuse("import.wrong_encoding", mapping, likely, good, lead=f"{best - mine:.2f}")
+
+
+def _ahead(rival: str, codec: str, good: _Sample) -> bool:
+    """The rival also makes better text of the lines that the declared codec happens to decode."""
+    found = scores(good.text())
+    return rival in found and found[rival] - found.get(scored_as(codec), -9.0) > LEAD
 
 
 def _kin(name: str, codec: str) -> bool:

@@ -26,7 +26,7 @@ _SHOWN_REJECTS = 10
 
 
 def _argument(function: Callable[..., Any]) -> Callable[..., Any]:
-    return click.argument("mappings", nargs=-1, metavar=texts.say("import.argument"))(function)
+    return click.argument("mappings", nargs=-1, metavar=f"[{texts.say('import.argument')}]...")(function)
 
 
 @verb("import.check", name="check")

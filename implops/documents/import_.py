@@ -111,10 +111,8 @@ def _proofs(frame: Frame, batches: list[_Batch]) -> Table:
         proof, hashes = given.get("proof"), given.get("row_hash")
         told = "—"
         if proof:
-            lead = proof["lead_milli"]
-            shown = "—" if lead is None else f"{'-' if lead < 0 else ''}{abs(lead) // 1000}.{abs(lead) % 1000:03d}"
             told = frame.say("form_import.proof", bytes=proof["bytes"], nonascii=proof["nonascii_lines"],
-                             bad=proof["undecodable_lines"], strangers=proof["strangers"], lead=shown,
+                             bad=proof["undecodable_lines"], strangers=proof["strangers"], lead=_lead(frame, proof),
                              bom=frame.say("form_import.yes" if proof["bom"] else "form_import.no"))  # fmt: skip
         rows.append((
             batch.file, str(proof["bytes"]) if proof else "—", mono(given.get("sha256")),
@@ -124,13 +122,22 @@ def _proofs(frame: Frame, batches: list[_Batch]) -> Table:
     return Table(frame.say("form_import.proofs"), columns, tuple(rows), note=frame.say("form_import.proofs_note"))
 
 
+def _lead(frame: Frame, proof: dict[str, Any]) -> str:
+    lead = proof["lead_milli"]
+    if lead is None:
+        return frame.say("form_import.alone")
+    shown = f"{'-' if lead < 0 else ''}{abs(lead) // 1000}.{abs(lead) % 1000:03d}"
+    return frame.say("form_import.lead", lead=shown)
+
+
 def _sums(frame: Frame, batches: list[_Batch]) -> Table:
     columns = _columns(frame, ("file", 1.5, ""), ("to", 1.2, ""), ("count", 1.6, ""), ("length", 1.8, ""),
                        ("sum", 2.6, ""), ("same", 0.8, ""))  # fmt: skip
     rows = []
     for batch in batches:
-        for name, both in batch.given.get("columns", {}).items():
-            mine, theirs = both["file"], both["table"]
+        compared = batch.given.get("columns", {})
+        for name in [one["to"] for one in batch.given["map"] if one["to"] in compared]:
+            mine, theirs = compared[name]["file"], compared[name]["table"]
             total = f"{mine['sum']} | {theirs['sum']}" if mine["sum"] is not None else "—"
             rows.append((
                 batch.file, mono(name), f"{mine['count']} | {theirs['count']}",
