@@ -60,7 +60,9 @@ def _place(drawn: Plan, state: State, name: str) -> Place:
 
 def folder(site: Site) -> Path:
     """``.implops/lab/`` beside the site file, made when it is not there: state, disks, logs, the lock."""
-    found = plan.of(site).folder
+    found = plan.lab_folder(site)
+    if not found.exists():
+        plan.of(site)  # refuses a site that is not the lab's before anything is made
     found.mkdir(mode=0o700, exist_ok=True)
     return found
 
@@ -86,7 +88,7 @@ def up(site: Site, say: Say = lambda key, params: None) -> list[HostStatus]:
     network.make_bridge(drawn)
     network.raise_inotify(state.path, len(drawn.places))
     for place in drawn.places.values():
-        state.plan_host(place.name, place.link, place.shape)
+        state.plan_host(place.name, place.machine, place.shape)
 
     def one(place: Place) -> str:
         host.prepare(drawn, place, state)
@@ -116,15 +118,15 @@ def down(site: Site, say: Say = lambda key, params: None) -> list[str]:
 
     ``say`` tells: stopped (host). The disks of the hosts are gone afterwards; records and documents stay.
     """
-    drawn = plan.of(site)
+    home = plan.lab_folder(site)  # not the plan: the site file may have lost its lab section since
     tools.require({name: package for name, package in tools.PACKAGES.items() if name == "ip"})
-    state = State(drawn.folder)
+    state = State(home)
     names = state.hosts
 
     def one(name: str) -> str:
         # Its disks are thrown away: nothing is won by an orderly shutdown.
         host.kill(name, state)
-        host.clear(name, drawn.folder / name, state)
+        host.clear(name, home / name, state)
         return name
 
     with ThreadPoolExecutor(max_workers=max(8, len(names))) as pool:

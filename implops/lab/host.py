@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from implops.errors import HostError, MachineError
-from implops.lab import network, seed
-from implops.lab.plan import LOG_SIZE, ROOT_SIZE, SMALL, SMALL_LOG_SIZE, Place, Plan
+from implops.lab import cgroups, network, seed
+from implops.lab.plan import LOG_SIZE, ROOT_SIZE, SMALL, SMALL_LOG_SIZE, Place, Plan, link_of
 from implops.lab.state import State, start_time
 from implops.lab.tools import call
 from implops.trust import name_of, pin
@@ -36,6 +36,7 @@ _NAMESPACES = (
 _SCRIPT = r"""main() {
 set -eu
 umask 022
+for group in @GROUPS@; do echo 0 >"$group/cgroup.procs"; done
 cd @NS@
 mount -t tmpfs -o size=1m,mode=755 tmpfs .
 cd @NS@
@@ -139,6 +140,7 @@ def _script(plan: Plan, place: Place, base: Path, account: str) -> str:
         f"--network-bridge={plan.bridge}", *binds,
     ]  # fmt: skip
     values = {
+        "GROUPS": shlex.join(map(str, cgroups.make(place.machine))),
         "NS": shlex.quote(str(namespace)),
         "BASE": shlex.quote(str(base)),
         "ACCOUNT": account,
@@ -240,7 +242,8 @@ def power_cut(place: Place, state: State) -> None:
 
 def clear(name: str, folder: Path, state: State) -> None:
     """After the process: what the kernel or systemd-nspawn may still keep of the host. Waits for its disks."""
-    network.remove_link(state.link(name))
+    network.remove_link(link_of(state.machine(name)))
+    cgroups.remove(state.machine(name))
     _wait_for_loops(folder)
     state.ended(name)
 

@@ -22,6 +22,11 @@ LOG_SIZE = 64 * 2**20
 SMALL, SMALL_LOG_SIZE = 300 * 10**6, 8 * 2**20
 
 
+def link_of(machine: str) -> str:
+    """The bridge's end of a host's cable, as systemd-nspawn names it."""
+    return f"vb-{machine}"
+
+
 @dataclass(frozen=True)
 class Disk:
     """A data disk: where it is mounted in the host, its size in bytes, its image on this machine."""
@@ -52,7 +57,7 @@ class Place:
 
     @property
     def link(self) -> str:
-        return f"vb-{self.machine}"
+        return link_of(self.machine)
 
     @property
     def root_image(self) -> Path:

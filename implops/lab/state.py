@@ -1,8 +1,8 @@
 """What ``lab up`` has made, written down before it is made, so that ``lab down`` removes exactly that.
 
 A host's mounts live in the mount namespace of its own process and its loop devices free themselves, so what can be
-left behind is: processes, links, files and one kernel setting (network.py). A process is known by its id *and* its
-start time: ids are used again.
+left behind is: processes, control groups, links, files and one kernel setting (network.py). A process is known by its id
+*and* its start time: ids are used again.
 """
 
 from __future__ import annotations
@@ -70,8 +70,9 @@ class State:
     def hosts(self) -> list[str]:
         return list(self._data["hosts"])
 
-    def link(self, host: str) -> str:
-        return str(self._data["hosts"][host]["link"])
+    def machine(self, host: str) -> str:
+        """The name that its link and control group carry."""
+        return str(self._data["hosts"][host]["machine"])
 
     def key(self, host: str) -> tuple[str, str] | None:
         """The known_hosts name and key that ``up`` pinned for the host."""
@@ -88,8 +89,8 @@ class State:
         value = self._data["hosts"].get(host, {}).get("shape")
         return value if isinstance(value, str) else None
 
-    def plan_host(self, host: str, link: str, shape: str) -> None:
-        self._set(host, link=link, shape=shape)
+    def plan_host(self, host: str, machine: str, shape: str) -> None:
+        self._set(host, machine=machine, shape=shape)
 
     def pinned(self, host: str, name: str, key: str) -> None:
         self._set(host, key=[name, key])

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from implops import kit
+from implops.lab import plan
 from implops.remote import ssh_options
 from implops.site import Site, load
 
@@ -64,14 +65,18 @@ def ssh(site: Site, host: str, script: str, timeout: float = 60) -> subprocess.C
     return subprocess.run(command, input=script, capture_output=True, text=True, timeout=timeout)
 
 
-def leftovers(folder: Path, network: str) -> list[str]:
-    """Every trace of a lab on this machine: loop devices, mounts seen by any process, processes, links, addresses."""
-    word = str(folder)
+def leftovers(site: Site) -> list[str]:
+    """Every trace of the site's lab: loop devices, mounts that any process sees, processes, control groups, links."""
+    assert site.lab
+    word, network = str(site.base), site.lab.network.rpartition(".")[0]
     found = [
         f"loop {one}"
         for one in Path("/sys/block").glob("loop*/loop/backing_file")
         if word in one.read_text(encoding="utf-8")
     ]
+    for place in plan.of(site).places.values():
+        found += [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/*{place.machine}")]
+        found += [place.link] * Path("/sys/class/net", place.link).exists()
     for process in Path("/proc").glob("[0-9]*"):
         if process.name == str(os.getpid()):
             continue

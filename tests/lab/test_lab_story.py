@@ -218,7 +218,7 @@ def test_down_finds_everything_that_a_killed_up_has_made(tmp_path: Path, moment:
     process.send_signal(signal.SIGKILL)
     process.wait()
     implops("lab", "down", one.path)
-    assert leftovers(tmp_path, _network(one)) == []
+    assert leftovers(one) == []
     assert not state_file.parent.exists()
     if not network.LEDGER.exists():  # no other lab on this machine
         assert int(network.INOTIFY.read_text(encoding="ascii")) <= before
@@ -248,7 +248,7 @@ def test_a_killed_base_build_leaves_nothing_that_looks_finished(
         assert time.monotonic() < deadline  # the build dies with us
         time.sleep(0.05)
     implops("lab", "down", one.path)
-    assert leftovers(tmp_path, _network(one)) == []
+    assert leftovers(one) == []
     # The next run starts over and needs no help.
     try:
         implops("lab", "up", one.path)
@@ -290,17 +290,19 @@ def test_a_small_disk_fills_up_and_a_changed_site_file_is_noticed(tmp_path: Path
         text = small.path.read_text(encoding="utf-8").replace("64 MB", "65 MB")
         small.path.write_text(text, encoding="utf-8")
         assert "lab down" in implops("lab", "up", small.path, code=2).stderr
+        small.path.write_text(text[: text.index("\nlab:") + 1], encoding="utf-8")
     finally:
         implops("lab", "down", small.path)
+    assert leftovers(small) == []
 
 
 def test_down_leaves_nothing_and_other_labs_alone(site: Site, tmp_path: Path) -> None:
     one = write_site(tmp_path)
     implops("lab", "up", one.path)
     pids = {host.host: host.pid for host in lab.status(site)}
-    assert leftovers(tmp_path, _network(one))
+    assert leftovers(one)
     implops("lab", "down", one.path)
-    assert leftovers(tmp_path, _network(one)) == []
+    assert leftovers(one) == []
     assert not one.known_hosts.exists()
     assert {host.host: host.pid for host in lab.status(site)} == pids
     assert ssh(site, "db1", "true").returncode == 0

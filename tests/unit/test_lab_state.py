@@ -17,10 +17,10 @@ from implops.lab.state import State, start_time, uptime_seconds
 def test_what_was_written_is_read_by_the_next_run(tmp_path: Path) -> None:
     state = State(tmp_path)
     state.bridge = "il0"
-    state.plan_host("db1", "vb-l1", "10.1.1.1:22")
+    state.plan_host("db1", "l1", "10.1.1.1:22")
     state.started("db1", os.getpid())
     again = State(tmp_path)
-    assert (again.bridge, again.hosts, again.link("db1")) == ("il0", ["db1"], "vb-l1")
+    assert (again.bridge, again.hosts, again.machine("db1")) == ("il0", ["db1"], "l1")
     assert again.pid("db1") == os.getpid()
     assert again.shape("db1") == "10.1.1.1:22" and again.shape("app1") is None
     assert again.path.stat().st_mode & 0o777 == 0o600
@@ -28,7 +28,7 @@ def test_what_was_written_is_read_by_the_next_run(tmp_path: Path) -> None:
 
 def test_another_process_with_the_same_id_is_not_ours(tmp_path: Path) -> None:
     state = State(tmp_path)
-    state.plan_host("db1", "vb-l1", "")
+    state.plan_host("db1", "l1", "")
     state.started("db1", os.getpid())
     data = json.loads(state.path.read_text(encoding="utf-8"))
     boot, _, ticks = data["hosts"]["db1"]["start"].partition("/")
@@ -40,7 +40,7 @@ def test_another_process_with_the_same_id_is_not_ours(tmp_path: Path) -> None:
 
 def test_a_dead_process_is_not_ours(tmp_path: Path) -> None:
     state = State(tmp_path)
-    state.plan_host("db1", "vb-l1", "")
+    state.plan_host("db1", "l1", "")
     with subprocess.Popen(["sleep", "60"]) as process:
         state.started("db1", process.pid)
         assert state.pid("db1") == process.pid
