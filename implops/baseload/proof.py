@@ -244,7 +244,8 @@ def _kin(name: str, codec: str) -> bool:
 def _refuse(key: str, mapping: Mapping, likely: str, sample: _Sample, **params: Any) -> InputError:
     """The proof: one line of the file, read both ways."""
     wrong, right = decoder(mapping.source.codec), decoder(likely)
-    number, line = max(sample.lines[:200], key=lambda one: sum(byte >= 0x80 for byte in one[1]))
+    rows = [one for one in sample.lines[:200] if one[0] > mapping.source.header_row] or sample.lines
+    number, line = max(rows, key=lambda one: sum(byte >= 0x80 for byte in one[1]))
     try:
         read = wrong(line)
     except UnicodeDecodeError:

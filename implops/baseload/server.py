@@ -27,7 +27,7 @@ _PROGRAMS = {"ssh": "openssh-client", "psql": "postgresql-client"}
 # What PostgreSQL says before anything of ours has run: the server could not be reached or would not let us in.
 _CONNECTION = ("could not connect", "connection to server", "terminating connection", "closed the connection")
 _LOCK_TIMEOUT = "55P03"
-_STATE = re.compile(r"\b([0-9A-Z]{5}): (.+)")
+_STATE = re.compile(r"\b(?=[A-Z]*[0-9])([0-9A-Z]{5}): (.+)")  # not the word ERROR
 
 
 def identifier(*names: str) -> str:
@@ -65,7 +65,7 @@ class Server:
             "PGCLIENTENCODING": "UTF8",
             "PGCONNECT_TIMEOUT": "15",
             "PGAPPNAME": "implops-import",
-            "PGOPTIONS": "-c standard_conforming_strings=on -c datestyle=ISO,YMD",
+            "PGOPTIONS": "-c standard_conforming_strings=on -c datestyle=ISO,YMD -c lock_timeout=10s",
         }
 
     def query(self, sql: str, *, timeout: float = 120) -> str:

@@ -152,7 +152,8 @@ def _check_all(session: Session, server: Server, chosen: list[Mapping]) -> list[
             fault = first.faults[0]
             reason = rejects.reason(fault.code, fault.params)
             batch.error = DataError("import.rejected", file=one.file.name, rejected=checked.tally.rejected,
-                                    allowed=checked.allowed, line=first.line, reason=reason,
+                                    allowed=checked.allowed, line=first.line, column=fault.column,
+                                    reason=reason,
                                     rejects=f"out/{batch.rejects[0] if batch.rejects else ''}")  # fmt: skip
             session.story(f"  {batch.error}")
             refused.add(one.name)
