@@ -1,8 +1,8 @@
 """What ``lab up`` has made, written down before it is made, so that ``lab down`` removes exactly that.
 
 A host's mounts live in the mount namespace of its own process and its loop devices free themselves, so what can be
-left behind is: processes, control groups, links, files and one kernel setting (network.py). A process is known by its id
-*and* its start time: ids are used again.
+left behind is: processes, control groups, links, files and one kernel setting (network.py). A process is known by its
+id *and* its start time: ids are used again.
 """
 
 from __future__ import annotations
