@@ -9,7 +9,8 @@ import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Context, Decimal
+from functools import reduce
 from hashlib import md5, sha256
 from typing import Any
 
@@ -24,6 +25,8 @@ from implops.strict_yaml import nearest
 # So many rejects are kept one by one; a file with more has another problem, and memory has an end.
 KEPT_REJECTS = 100_000
 _NULL = "\\N"
+# The default context rounds to 28 digits; the widest column and the longest file stay below 60.
+_EXACT = Context(prec=60)
 
 Key = tuple[str, str, str]
 Known = dict[Key, set[str]]
@@ -71,6 +74,7 @@ class Block:
 
 class Reader:
     """One pass over a file. ``known``: codes of parent tables; ``taken``: keys that the target holds already.
+    ``hashed`` adds what the proof compares: sums, row hash, and the good rows whose place is in ``spots``.
 
     Raises InputError for a header that does not fit the mapping. ``tally``, ``rejects`` and ``sha256`` are whole
     after the pass.
@@ -236,8 +240,10 @@ class Reader:
             out.append((text.replace("\r\n", "\n") if "\r" in text else text).encode())
         else:
             out.append(self._written(values))
-        self._add([[cell.canonical(one) for one in column] if cell.type == "numeric" else column
-                   for cell, column in zip(self.cells, values, strict=True)], count, line)  # fmt: skip
+        self._collect(values)
+        if self.hashed:
+            self._prove([cell.canonical(column) for cell, column in zip(self.cells, values, strict=True)], line, count)
+        self.tally.good += count
 
     def _beyond_form(self, line: int, values: list[Sequence[str]]) -> dict[int, list[Fault]]:
         bad: dict[int, list[Fault]] = {}
@@ -308,23 +314,24 @@ class Reader:
         )
         return buffer.getvalue().encode()
 
-    def _add(self, values: list[Sequence[str]], count: int, line: int) -> None:
+    def _collect(self, values: list[Sequence[str]]) -> None:
+        for cell, column in zip(self.cells, values, strict=True):
+            if cell.name in self.collected:
+                self.collected[cell.name].update(column)
+
+    def _prove(self, values: list[Sequence[str]], line: int, count: int) -> None:
+        """Add canonical values to the sums and the row hash; keep those that the sample wants."""
         tally = self.tally
         for cell, column in zip(self.cells, values, strict=True):
             sums = tally.columns[cell.name]
             sums.count += count - column.count("")
             sums.length += len("".join(column))
             if sums.sum is not None:
-                sums.sum += sum(map(Decimal, filter(None, column)), Decimal(0))
-            if cell.name in self.collected:
-                self.collected[cell.name].update(column)
-        if self.spots:
-            for place in self.spots.intersection(range(tally.good, tally.good + count)):
-                index = place - tally.good
-                self.spotted.append((line + index, [column[index] for column in values]))
-        tally.good += count
-        if self.hashed:
-            tally.row_hash += row_hash(values)
+                sums.sum = _EXACT.add(sums.sum, total(column, cell.behind))
+        for place in self.spots.intersection(range(tally.good, tally.good + count)):
+            index = place - tally.good
+            self.spotted.append((line + index, [column[index] for column in values]))
+        tally.row_hash += row_hash(values)
 
     def _reject(self, line: int, raw: bytes, faults: Iterable[Fault]) -> None:
         self.tally.rejected += 1
@@ -339,6 +346,15 @@ class Reader:
                             found=self.tally.rows)  # fmt: skip
         if not self.tally.rows and expected != 0:
             raise DataError("import.no_rows", file=self.mapping.file.name)
+
+
+def total(column: Sequence[str], behind: int | None) -> Decimal:
+    """Exact sum of canonical numbers. With a fixed scale they are summed as whole numbers, five times as fast."""
+    given = [one for one in column if one] if "" in column else column
+    if behind is None and any("." in one for one in given):
+        return reduce(_EXACT.add, map(Decimal, given), Decimal(0))
+    whole = [one.replace(".", "") for one in given] if behind else given
+    return _EXACT.scaleb(Decimal(sum(map(int, whole))), -(behind or 0))
 
 
 def row_hash(columns: Sequence[Sequence[str]]) -> int:

@@ -16,7 +16,7 @@ from implops.cli.output import Session, verb
 if TYPE_CHECKING:
     from implops.baseload.batch import Batch
     from implops.baseload.mapping import Mapping
-    from implops.baseload.rows import Known
+    from implops.baseload.rows import Known, Tally
     from implops.baseload.server import Server
     from implops.store import Event, Run
 
@@ -222,7 +222,7 @@ def _load(session: Session, entry: Run, server: Server, batch: Batch, number: in
     try:
         batch.loaded = load(server, one, checked.table, reader, checked.proof, f"{run_id}/{number}", _progress(session))
     except CommitUnknown as error:
-        _settle(session, batch, error, f"{run_id}/{number}")
+        _settle(session, batch, error, f"{run_id}/{number}", reader.tally)
     except DataError as error:
         batch.outcome, batch.error = "failed", error
         session.story(f"  {error}")
@@ -232,7 +232,7 @@ def _load(session: Session, entry: Run, server: Server, batch: Batch, number: in
     session.story(texts.say("import.loaded", rows=reader.tally.good))
 
 
-def _settle(session: Session, batch: Batch, error: Any, import_id: str) -> None:
+def _settle(session: Session, batch: Batch, error: Any, import_id: str, tally: Tally) -> None:
     """The connection broke around COMMIT: the log table in the database says whether the file is in."""
     from implops.baseload.load import Loaded
     from implops.baseload.server import reach
@@ -246,7 +246,7 @@ def _settle(session: Session, batch: Batch, error: Any, import_id: str) -> None:
             raise error
         after = describe(server, batch.mapping).rows
     rows = int(found["rows"])
-    batch.loaded = Loaded(rows, after - rows, after, checked.tally.columns, found["row_hash"], "")
+    batch.loaded = Loaded(rows, after - rows, after, tally.columns, found["row_hash"], "")
 
 
 def _back_up(session: Session, batches: list[Batch]) -> Event | None:

@@ -5,5 +5,6 @@ record that opens the phase, so that the verb can bind its own run to it, or rai
 a site stay in its own store, so a rehearsal in the lab opens nothing at a customer's.
 
     environment.py   G1: nothing is deployed on an environment that has not been checked
+    imports.py       G4: base data goes into a deployed, backed-up, approved system only
     approval.py      a named person's consent, recorded by ``implops record approve``
 """

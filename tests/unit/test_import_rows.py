@@ -20,7 +20,7 @@ from implops.baseload import rejects as rejects_file
 from implops.baseload.codec import CODECS
 from implops.baseload.mapping import Mapping
 from implops.baseload.proof import prove
-from implops.baseload.rows import Known, Reader, row_hash
+from implops.baseload.rows import Known, Reader, row_hash, total
 from implops.baseload.rules import up_to
 from implops.baseload.target import Table, TableColumn, fit
 from implops.errors import DataError, InputError
@@ -298,7 +298,13 @@ def test_sums_are_those_of_the_values(tmp_path: Path) -> None:
 )
 def test_a_decimal_is_hashed_as_the_server_prints_it(tmp_path: Path, raw: str, shown: str) -> None:
     cell = next(one for one in fit(Read(tmp_path, mat(GOOD)).mapping, TABLE) if one.name == "price")
-    assert cell.canonical(raw) == shown
+    assert cell.canonical([raw, "7.25"]) == [shown, "7.25"]
+
+
+def test_sums_of_long_numbers_are_exact() -> None:
+    wide = "123456789012345678901234567.891"
+    assert str(total([wide, "0.001", ""], 3)) == "123456789012345678901234567.892"
+    assert str(total([wide, "0.0001", "5"], None)) == "123456789012345678901234572.8911"
 
 
 def test_the_row_hash_ignores_order_and_sees_every_value() -> None:
