@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from implops.baseload.check import Checked
@@ -65,8 +67,7 @@ class Batch:
         if self.error:
             params = {name: str(value) for name, value in self.error.params.items()}
             found["error"] = {"key": self.error.key, "params": params}
-        if self.checked:
-            found |= self._proved(self.checked)
+        found |= self._proved(self.checked) if self.checked else _identity(mapping.file)
         if self.loaded:
             found |= self._loaded(self.loaded, tally)
         return found
@@ -74,6 +75,7 @@ class Batch:
     def _proved(self, checked: Checked) -> dict[str, Any]:
         found: dict[str, Any] = {
             "sha256": checked.proof.sha256,
+            "bytes": checked.proof.bytes,
             "proof": checked.proof.document(),
             "server_encoding": checked.table.server_encoding,
             "triggers": list(checked.table.triggers),
@@ -104,6 +106,15 @@ class Batch:
                 "rows": loaded.spots,
             },
         }
+
+
+def _identity(path: Path) -> dict[str, Any]:
+    """What a refused file was, so that the list shows which delivery was sent back."""
+    try:
+        with path.open("rb") as file:
+            return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bytes": path.stat().st_size}
+    except OSError:
+        return {}
 
 
 def _key(cells: list[Cell], mapping: Mapping) -> list[str]:

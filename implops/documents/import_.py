@@ -115,7 +115,7 @@ def _proofs(frame: Frame, batches: list[_Batch]) -> Table:
                              bad=proof["undecodable_lines"], strangers=proof["strangers"], lead=_lead(frame, proof),
                              bom=frame.say("form_import.yes" if proof["bom"] else "form_import.no"))  # fmt: skip
         rows.append((
-            batch.file, str(proof["bytes"]) if proof else "—", mono(given.get("sha256")),
+            batch.file, str(given.get("bytes", "—")), mono(given.get("sha256")),
             given["encoding"]["declared"], told,
             mono(f"{hashes['file']} | {hashes['table']}") if hashes else "—",
         ))  # fmt: skip
