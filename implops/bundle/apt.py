@@ -1,0 +1,106 @@
+"""apt on a target, fed by the bundle only: sources, lists and cache of our own; the customer's stay untouched.
+
+What stays the host's: the dpkg database and its lock, which packages were installed automatically, and its apt hooks.
+Services of Debian packages start when they are installed (Debian's rule; a ``policy-rc.d`` of the customer is obeyed);
+a recipe that must prevent this configures the package before, as for ``create_main_cluster`` of PostgreSQL.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from implops.errors import GateRefused
+from implops.remote import Connection
+
+PLACE = "/var/lib/implops"
+BUNDLE = f"{PLACE}/bundle"
+STATE = f"{PLACE}/apt"
+SIMULATE_SECONDS = 120.0
+# confdef/confold: a configuration file that the customer changed is kept, nobody is there to be asked.
+_QUIET = "DEBIAN_FRONTEND=noninteractive APT_LISTCHANGES_FRONTEND=none NEEDRESTART_MODE=l"
+_KEEP = "-o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold"
+_INSTALL = f"-o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0 {_KEEP}"
+_CHANGE = re.compile(r"^Inst (\S+) (?:\[(\S+)\] )?\((\S+) ", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What an installation would do: ``old`` is the installed version, empty for a new package."""
+
+    package: str
+    old: str
+    new: str
+
+
+def options(state: str = STATE) -> str:
+    """apt options that make it see the sources under ``state`` and nothing else."""
+    settings = {
+        "Dir::Etc::sourcelist": f"{state}/sources.list",
+        "Dir::Etc::sourceparts": "/dev/null",
+        "Dir::Etc::preferences": "/dev/null",
+        "Dir::Etc::preferencesparts": "/dev/null",
+        "Dir::State::lists": f"{state}/lists",
+        "Dir::Cache": f"{state}/cache",
+        "APT::Install-Recommends": "false",
+        "APT::Sandbox::User": "root",
+        "APT::Update::Error-Mode": "any",
+        "Acquire::Languages": "none",
+    }
+    return " ".join(f"-o {name}={value}" for name, value in settings.items())
+
+
+def update_command(folder: str = f"{BUNDLE}/apt", state: str = STATE) -> str:
+    """Shell: make apt know the packages in ``folder``. It trusts them: all were checked against the bundle's sums."""
+    return (
+        f"mkdir -p {state}/lists/partial {state}/cache/archives/partial && "
+        f"printf 'deb [trusted=yes] file:%s ./\\n' {folder} >{state}/sources.list && "
+        f"LC_ALL=C apt-get {options(state)} update -qq </dev/null"
+    )
+
+
+def install_command(packages: Sequence[str]) -> str:
+    """Shell (as root): install ``packages`` from the pushed bundle without a question, or change nothing.
+
+    Never removes a package (``--no-remove``), waits two minutes for another apt to end, keeps changed configuration
+    files, goes on after an installation that was cut off (``--fix-broken``). Exit status: apt's.
+    """
+    return (
+        f"{_QUIET} apt-get {options()} {_INSTALL} -q -y --fix-broken --no-remove install "
+        f"-- {shlex.join(packages)} </dev/null"
+    )
+
+
+def simulate_command(packages: Sequence[str], state: str = STATE) -> str:
+    """Shell: say what ``install_command`` would do."""
+    return (
+        f"LC_ALL=C apt-get {options(state)} -s -qq -y --fix-broken --no-remove install "
+        f"-- {shlex.join(packages)} </dev/null 2>&1"
+    )
+
+
+def changes(host: str, rc: int, text: str) -> list[Change]:
+    """Read the answer of ``simulate_command``. Raises GateRefused naming what is missing or would be removed."""
+    if rc:
+        lines = [" ".join(line.split()) for line in text.splitlines()]
+        wants = [line for line in lines if re.search(r"(Depends|Conflicts|Breaks): ", line)]
+        missing = [found[1] for line in lines if (found := re.search(r"Unable to locate package (\S+)", line))]
+        removed = re.search(r"will be REMOVED:\n((?:  .*\n)+)", text)
+        if removed:
+            raise GateRefused("bundle.would_remove", host=host, packages=" ".join(removed[1].split()))
+        why = "; ".join(missing + wants) or " ".join(line for line in lines if line.startswith("E:")) or " ".join(lines)
+        raise GateRefused("bundle.unmet", host=host, why=why[:500])
+    return [Change(name, old, new) for name, old, new in _CHANGE.findall(text)]
+
+
+def simulate(connection: Connection, packages: Sequence[str]) -> list[Change]:
+    """What installing ``packages`` from the bundle on this host would do, asked from its own apt; changes nothing.
+
+    Raises GateRefused naming a missing dependency, or a package of the customer's that would have to go.
+    """
+    if not packages:
+        return []
+    result = connection.run(simulate_command(packages), timeout=SIMULATE_SECONDS, sudo=True)
+    return changes(connection.name, result.rc, result.text)

@@ -1,0 +1,165 @@
+"""Put everything a site needs into one file: packages with their closure, the release of the business system.
+
+Same inputs, same bytes: the manifest names the date of the package index, not the moment of building (that is in the
+record), so an unchanged site finds its bundle again instead of writing it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from implops import __version__, machine, texts
+from implops.bundle import archive, closure
+from implops.bundle.archive import Bundle, Kind
+from implops.bundle.closure import ARCH, RELEASES, Closure, Say
+from implops.errors import DataError, GateRefused, InputError, SiteError
+from implops.site import Site
+from implops.units import format_size
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file of the vendor's release: it goes as ``files/NAME`` to the hosts that have ``role``."""
+
+    path: Path
+    kind: Kind
+    role: str
+    key: str = "system"
+
+
+def artifacts(site: Site) -> dict[str, Artifact]:
+    """Name on the target (``/var/lib/implops/bundle/files/NAME``) -> file here, from ``system`` of the site file.
+
+    Raises SiteError when a file is missing, is not a plain file, or two of them have the same name.
+    """
+    if site.system is None:
+        return {}
+    found: dict[str, Artifact] = {}
+    listed = [Artifact(site.system.artifact, "artifact", "app", "system.artifact")]
+    listed += [
+        Artifact(path, "schema", "db", f"system.schema[{number}]") for number, path in enumerate(site.system.schema_)
+    ]
+    for one in listed:
+        place = f"{site.path.name} {one.key}"
+        if not one.path.is_file():
+            raise SiteError("bundle.no_artifact", place=place, path=one.path)
+        if one.path.name in found:
+            raise SiteError("bundle.same_name", place=place, path=one.path, other=found[one.path.name].path)
+        found[one.path.name] = one
+    return found
+
+
+def target_release(site: Site, given: str | None) -> str:
+    """The Debian release of the site's hosts: the one given, or the lab's. Raises InputError when neither says."""
+    release = given or (site.lab.release if site.lab else None)
+    if release not in RELEASES:
+        raise InputError("bundle.which_release", given=given or "-", known=" ".join(RELEASES))
+    return release
+
+
+def folder(site: Site) -> Path:
+    """``.implops/bundle/`` beside the site file."""
+    place = site.state / "bundle"
+    place.mkdir(mode=0o700, exist_ok=True)
+    return place
+
+
+def latest(site: Site) -> Path:
+    """The bundle that was built last for this version of the system. Raises GateRefused when there is none."""
+    version = site.system.version if site.system else "0"
+    found = sorted(folder(site).glob(f"{site.project.code}-{version}-*.tar"), key=lambda path: path.stat().st_mtime_ns)
+    if not found:
+        raise GateRefused("bundle.none", site=site.path.name)
+    return found[-1]
+
+
+def build(
+    site: Site,
+    packages: Mapping[str, list[str]],
+    files: Mapping[str, Artifact],
+    say: Say,
+    *,
+    release: str | None = None,
+    refresh: bool = False,
+) -> Bundle:
+    """Build (or find again) the bundle of ``site``: Debian ``packages`` by host, ``files`` as ``artifacts`` gives them.
+
+    ``say`` gets lines of progress for people. ``refresh`` fetches the package index anew. Raises SiteError, KitError
+    (no such package), MachineError (disk, apt, network), InputError (no release).
+    """
+    suite = target_release(site, release)
+    wanted = {host: sorted(set(packages.get(host, []))) for host in site.hosts}
+    resolved = closure.resolve(suite, wanted, say, refresh=refresh)
+    size = sum(deb.size for deb in resolved.debs.values())
+    say(texts.say("bundle.resolved", count=len(resolved.debs), size=format_size(size), dated=resolved.dated))
+    machine.ready(closure.cache(), disk=2 * size)
+    fetched = closure.download(resolved, say)
+    say(texts.say("bundle.fetched", size=format_size(fetched)))
+    manifest, sources = _contents(site, suite, wanted, files, resolved)
+    digest = hashlib.sha256(archive.dump(manifest)).hexdigest()
+    path = folder(site) / f"{manifest['name']}-{manifest['version']}-{digest[:12]}.tar"
+    if path.is_file():
+        # A bundle that rotted on this disk is built again; anybody else who meets it is told.
+        with contextlib.suppress(DataError):
+            bundle = archive.verify(path)
+            os.utime(path)
+            return bundle
+    total = sum(one["size"] for one in manifest["files"])
+    machine.ready(path.parent, disk=total + total // 10)
+    part = path.with_suffix(".part")
+    try:
+        with part.open("wb") as file:
+            archive.write(file, manifest, sources)
+            file.flush()
+            os.fsync(file.fileno())
+        part.rename(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return archive.verify(path)
+
+
+def _contents(
+    site: Site, release: str, packages: dict[str, list[str]], files: Mapping[str, Artifact], resolved: Closure
+) -> tuple[dict[str, Any], dict[str, Path | bytes]]:
+    index = closure.index(list(resolved.debs.values()))
+    rows = [_row("apt/Packages", len(index), hashlib.sha256(index).hexdigest(), "index")]
+    sources: dict[str, Path | bytes] = {"apt/Packages": index}
+    for deb in resolved.debs.values():
+        rows.append(_row(f"apt/{deb.file}", deb.size, deb.sha256, "deb"))
+        sources[f"apt/{deb.file}"] = closure.stored(deb)
+    for name, one in sorted(files.items()):
+        with one.path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        rows.append(_row(f"files/{name}", one.path.stat().st_size, sha256, one.kind))
+        sources[f"files/{name}"] = one.path
+    hosts = {
+        name: {
+            "packages": packages[name],
+            "debs": [f"apt/{file}" for file in resolved.hosts[name]],
+            "files": [f"files/{file}" for file, one in sorted(files.items()) if one.role in host.roles],
+        }
+        for name, host in site.hosts.items()
+    }
+    manifest = {
+        "name": site.project.code,
+        "version": site.system.version if site.system else "0",
+        "tool": __version__,
+        "dated": resolved.dated,
+        "os": "debian",
+        "release": release,
+        "arch": ARCH,
+        "files": rows,
+        "hosts": hosts,
+        "versions": {deb.package: deb.version for deb in resolved.debs.values()},
+    }
+    return manifest, sources
+
+
+def _row(path: str, size: int, sha256: str, kind: Kind) -> dict[str, Any]:
+    return {"path": path, "size": size, "sha256": sha256, "kind": kind}

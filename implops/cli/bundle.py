@@ -1,0 +1,113 @@
+"""``implops bundle build|verify SITE``: everything a site needs in one file, and proof that it is whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from implops import texts
+from implops.cli.output import Session, verb
+
+if TYPE_CHECKING:
+    from implops.bundle import Bundle
+
+_LANGUAGE = texts.from_environment()
+
+
+@click.group("bundle", help=texts.say("bundle.help", lang=_LANGUAGE))
+def command() -> None:
+    pass
+
+
+@verb("bundle.build", name="build")
+@click.option("--release", metavar="RELEASE", help=texts.say("bundle.build.release", lang=_LANGUAGE))
+@click.option("--refresh", is_flag=True, help=texts.say("bundle.build.refresh", lang=_LANGUAGE))
+def build(session: Session, release: str | None, refresh: bool) -> int:
+    from implops.bundle import artifacts
+    from implops.bundle import build as core
+    from implops.bundle.build import folder, target_release
+    from implops.deploy import recipes
+    from implops.store import record
+    from implops.units import format_size
+
+    site = session.site
+    suite = target_release(site, release)
+    files = artifacts(site)
+    packages = recipes.packages(site)
+    before = set(folder(site).iterdir())
+    with record(session.store, site, "bundle", session.operator, {"release": suite}) as run:
+        with session.phase(texts.say("bundle.build.title", release=suite)):
+            bundle = core(site, packages, files, session.story, release=suite, refresh=refresh)
+        run.finish("pass", _finished(bundle))
+    if bundle.path in before:
+        session.story(texts.say("bundle.build.same"))
+    if session.as_json:
+        session.answer({"run": run.id, **_finished(bundle), "built": bundle.path not in before})
+        return 0
+    session.console.print(_table(bundle), crop=False)
+    about: dict[str, Any] = {"files": len(bundle.items), "size": format_size(bundle.size), "sha256": bundle.sha256}
+    click.echo(texts.say("bundle.build.done", path=bundle.path, **about))
+    return 0
+
+
+@verb("bundle.verify", name="verify")
+@click.option(
+    "--file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help=texts.say("bundle.verify.file", lang=_LANGUAGE),
+)
+def verify(session: Session, file: Path | None) -> int:
+    from implops.bundle import latest
+    from implops.bundle import verify as core
+    from implops.units import format_size
+
+    bundle = core((file or latest(session.site)).absolute())
+    made = [one for one in session.store.events(kind="bundle.finished") if one.payload.get("sha256") == bundle.sha256]
+    if session.as_json:
+        session.answer({"path": str(bundle.path), **_finished(bundle), "recorded": made[-1].run if made else None})
+        return 0
+    about: dict[str, Any] = {"files": len(bundle.items), "size": format_size(bundle.size), "sha256": bundle.sha256}
+    click.echo(texts.say("bundle.verify.good", path=bundle.path, **about))
+    if made:
+        click.echo(texts.say("bundle.verify.recorded", run=made[-1].run))
+    else:
+        click.echo(texts.say("bundle.verify.unrecorded"))
+    return 0
+
+
+command.add_command(build)
+command.add_command(verify)
+
+
+def _finished(bundle: Bundle) -> dict[str, Any]:
+    """What the record keeps: the file by its name, for the folder moves with the site."""
+    return {
+        "file": bundle.path.name,
+        "sha256": bundle.sha256,
+        "manifest_sha256": bundle.digest,
+        "size": bundle.size,
+        "files": len(bundle.items),
+        "release": bundle.release,
+        "arch": bundle.arch,
+        "dated": bundle.manifest["dated"],
+        "packages": bundle.versions,
+        "hosts": {host: one["packages"] for host, one in bundle.manifest["hosts"].items()},
+        "artifacts": {
+            item.path: {"sha256": item.sha256, "size": item.size, "kind": item.kind}
+            for item in bundle.items.values()
+            if item.kind in ("artifact", "schema")
+        },
+    }
+
+
+def _table(bundle: Bundle) -> Any:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for number, column in enumerate(("host", "packages", "debs", "files")):
+        table.add_column(texts.say(f"bundle.column.{column}"), justify="right" if number else "left", no_wrap=True)
+    for host, one in bundle.manifest["hosts"].items():
+        table.add_row(host, *(str(len(one[column])) for column in ("packages", "debs", "files")))
+    return table
