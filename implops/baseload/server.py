@@ -7,6 +7,7 @@ host with our pipe as its input: when this process dies, however it dies, the pi
 from __future__ import annotations
 
 import csv
+import fcntl
 import io
 import os
 import re
@@ -23,6 +24,7 @@ from implops.errors import DataError, HostError, InputError, MachineError
 from implops.remote import CONNECT_SECONDS, ssh_options
 from implops.site import Site
 
+_PLACE, _PREFIX = "/tmp", "implops-import-"  # noqa: S108 - mkdtemp makes a private folder in it
 _PROGRAMS = {"ssh": "openssh-client", "psql": "postgresql-client"}
 # What PostgreSQL says before anything of ours has run: the server could not be reached or would not let us in.
 _CONNECTION = ("could not connect", "connection to server", "terminating connection", "closed the connection")
@@ -112,8 +114,11 @@ def reach(site: Site) -> Iterator[Server]:
         if shutil.which(program) is None:
             raise MachineError("import.no_program", program=program, package=package)
     host, database = site.only("db"), site.database
+    _sweep()
     # A socket's path has room for 107 bytes; TMPDIR may be long.
-    folder = Path(tempfile.mkdtemp(prefix="implops-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_PLACE))
+    alive = os.open(folder / "alive", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(alive, fcntl.LOCK_EX)
     try:
         _passfile(folder, database.import_.role, database.import_.password.resolve().reveal())
         server = Server(folder, database.port, database.name, database.import_.role, host.name)
@@ -121,6 +126,27 @@ def reach(site: Site) -> Iterator[Server]:
             yield server
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(alive)
+
+
+def _sweep() -> None:
+    """Remove the folders of imports that were killed: a passfile must not outlive its process."""
+    for folder in Path(_PLACE).glob(f"{_PREFIX}*"):
+        try:
+            status = folder.stat()
+            # A folder this young may be another import's that has not taken its lock yet.
+            if status.st_uid != os.getuid() or time.time() - status.st_mtime < 10:
+                continue
+            alive = os.open(folder / "alive", os.O_RDWR | os.O_NOFOLLOW)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+        except BlockingIOError:
+            pass  # its import is at work
+        finally:
+            os.close(alive)
 
 
 def _passfile(folder: Path, role: str, password: str) -> None:
