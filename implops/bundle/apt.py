@@ -76,22 +76,27 @@ def install_command(packages: Sequence[str]) -> str:
 def simulate_command(packages: Sequence[str], state: str = STATE) -> str:
     """Shell: say what ``install_command`` would do."""
     return (
-        f"LC_ALL=C apt-get {options(state)} -s -qq -y --fix-broken --no-remove install "
+        f"LC_ALL=C apt-get {options(state)} -s -q -y --fix-broken --no-remove install "
         f"-- {shlex.join(packages)} </dev/null 2>&1"
     )
+
+
+def complaint(text: str) -> str:
+    """Why apt refused, in its own words: packages it cannot find, dependencies it cannot meet, else its errors."""
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    nowhere = re.compile(r"Unable to locate package (\S+)|Package '?(\S+?)'? has no installation candidate")
+    missing = [found[1] or found[2] for line in lines if (found := nowhere.search(line))]
+    wants = [line for line in lines if re.search(r"(Depends|Conflicts|Breaks): ", line)]
+    errors = [line for line in lines if line.startswith("E:")]
+    return "; ".join(missing + wants or errors or lines)[:500] or "apt-get"
 
 
 def changes(host: str, rc: int, text: str) -> list[Change]:
     """Read the answer of ``simulate_command``. Raises GateRefused naming what is missing or would be removed."""
     if rc:
-        lines = [" ".join(line.split()) for line in text.splitlines()]
-        wants = [line for line in lines if re.search(r"(Depends|Conflicts|Breaks): ", line)]
-        missing = [found[1] for line in lines if (found := re.search(r"Unable to locate package (\S+)", line))]
-        removed = re.search(r"will be REMOVED:\n((?:  .*\n)+)", text)
-        if removed:
+        if removed := re.search(r"will be REMOVED:\n((?:  .*\n)+)", text):
             raise GateRefused("bundle.would_remove", host=host, packages=" ".join(removed[1].split()))
-        why = "; ".join(missing + wants) or " ".join(line for line in lines if line.startswith("E:")) or " ".join(lines)
-        raise GateRefused("bundle.unmet", host=host, why=why[:500])
+        raise GateRefused("bundle.unmet", host=host, why=complaint(text))
     return [Change(name, old, new) for name, old, new in _CHANGE.findall(text)]
 
 

@@ -24,6 +24,7 @@ from pathlib import Path
 
 from implops import texts
 from implops.bundle import sources
+from implops.bundle.apt import complaint
 from implops.errors import KitError, MachineError
 from implops.units import format_size
 
@@ -36,6 +37,8 @@ INDEX_SECONDS = 24 * 3600.0
 APT_SECONDS = 1800.0
 # Texts for people: a target never shows them, and they are most of an index.
 _DROPPED = ("Description", "Description-md5", "Homepage", "Tag", "Maintainer", "MD5sum", "SHA1", "Built-Using")
+# apt reads more into a word: ``name-`` removes, ``name=1`` and ``name/suite`` choose, ``name*`` matches.
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]*[a-z0-9+]")
 _INSTALL = re.compile(r"Inst (\S+) (?:\[\S+\] )?\((\S+) .*\[([a-z0-9]+)\]\)", re.MULTILINE)
 
 
@@ -79,13 +82,16 @@ def resolve(release: str, packages: dict[str, list[str]], say: Say, *, refresh: 
     The package index is fetched when it is older than a day, or with ``refresh``; without network an older one serves.
     Raises MachineError when apt cannot work here, KitError when the release has no such package.
     """
+    for package in sorted({one for wanted in packages.values() for one in wanted}):
+        if not _PACKAGE.fullmatch(package):
+            raise KitError("bundle.bad_package", name=package)
     with _root(release) as root:
         root.update(say, refresh)
         key = hashlib.sha256(json.dumps([root.digest(), packages, BORROWED, ARCH, 1]).encode()).hexdigest()
         kept = root.folder / f"closure-{key[:16]}.json"
         if kept.is_file():
             return _loads(kept.read_text(encoding="utf-8"))
-        found = {host: root.install(wanted) for host, wanted in packages.items()}
+        found = {host: root.install(wanted) if wanted else [] for host, wanted in packages.items()}
         debs = root.describe(sorted({one for chosen in found.values() for one in chosen}))
         hosts = {host: sorted(debs[one].file for one in chosen) for host, chosen in found.items()}
         files = {deb.file: deb for deb in debs.values()}
@@ -218,9 +224,9 @@ class _Root:
         if done.returncode == 0:
             stamp.touch()
         elif age is not None:
-            say(texts.say("bundle.old_index", dated=self.dated(), why=_why(done.stderr)))
+            say(texts.say("bundle.old_index", dated=self.dated(), why=complaint(done.stderr)))
         else:
-            raise MachineError("bundle.no_index", release=self.release, why=_why(done.stderr))
+            raise MachineError("bundle.no_index", release=self.release, why=complaint(done.stderr))
 
     def digest(self) -> str:
         """What the index holds, not where it came from."""
@@ -232,13 +238,13 @@ class _Root:
         return newest.astimezone(UTC).isoformat(timespec="seconds")
 
     def _signed(self) -> list[Path]:
-        return sorted(self.lists.glob("*InRelease"))
+        return sorted(self.lists.glob("*Release"))
 
     def install(self, packages: list[str]) -> list[str]:
         """``package=version`` of everything that an empty system would install for ``packages``."""
-        done = self._run("apt-get", "install", "-s", "-qq", "-y", "--", *packages)
+        done = self._run("apt-get", "install", "-s", "-q", "-y", "--", *packages)
         if done.returncode:
-            raise KitError("bundle.unresolved", release=self.release, why=_why(done.stderr or done.stdout))
+            raise KitError("bundle.unresolved", release=self.release, why=complaint(done.stdout + done.stderr))
         return [f"{name}={version}" for name, version, _ in _INSTALL.findall(done.stdout)]
 
     def describe(self, chosen: list[str]) -> dict[str, Deb]:
@@ -270,12 +276,4 @@ class _Root:
                     progress(float(found[1]))
             if apt.wait():
                 said.seek(0)
-                raise MachineError("bundle.fetch", why=_why(said.read()))
-
-
-def _why(text: str) -> str:
-    """The first complaint of apt."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith("E:")] or lines
-    detail = [line for line in lines if "Depends:" in line or "Conflicts:" in line]
-    return " ".join((detail or errors)[:2])[:300] or "apt-get"
+                raise MachineError("bundle.fetch", why=complaint(said.read()))
