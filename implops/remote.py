@@ -177,6 +177,11 @@ class Connection:
                     sender.start()
                 out, err, truncated = self._receive(channel, deadline, limit)
                 rc = channel.recv_exit_status() if not truncated else -1
+            if rc == -1 and not truncated:
+                # No exit status: a signal ended the command (the connection lives), or the connection broke and its
+                # thread is about to say so.
+                self.transport.join(1.0)
+                _ = self.transport
         except (paramiko.SSHException, EOFError, OSError):
             raise ConnectionLost("remote.lost", host=self.name) from None
         return Result(self.name, rc, out, err, time.monotonic() - started, truncated)
