@@ -7,9 +7,10 @@ record), so an unchanged site finds its bundle again instead of writing it.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,24 @@ def build(
     manifest, sources = _contents(site, suite, wanted, files, resolved)
     digest = hashlib.sha256(archive.dump(manifest)).hexdigest()
     path = folder(site) / f"{manifest['name']}-{manifest['version']}-{digest[:12]}.tar"
+    with _alone(path.parent):
+        return _write(path, manifest, sources)
+
+
+@contextlib.contextmanager
+def _alone(place: Path) -> Iterator[None]:
+    """One writer at a time in ``place``; what a killed one left half-written goes."""
+    descriptor = os.open(place, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        for part in place.glob("*.part"):
+            part.unlink()
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _write(path: Path, manifest: dict[str, Any], sources: dict[str, Path | bytes]) -> Bundle:
     if path.is_file():
         # A bundle that rotted on this disk is built again; anybody else who meets it is told.
         with contextlib.suppress(DataError):

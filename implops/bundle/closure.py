@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 import time
@@ -109,21 +110,29 @@ def _loads(text: str) -> Closure:
 
 def download(closure: Closure, say: Say) -> int:
     """Fetch what the cache lacks (or holds damaged); the number of bytes fetched. Raises MachineError."""
-    missing = [deb for deb in closure.debs.values() if not _intact(deb)]
-    if not missing:
-        return 0
-    total = sum(deb.size for deb in missing)
     with _root(closure.release) as root:
-        (cache() / "debs").mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache() / "debs", prefix="fetch-") as folder:
-            root.fetch(missing, Path(folder), lambda done: say(_progress(done, total)))
-            fetched = {_sha256(path): path for path in Path(folder).glob("*.deb")}
-            for deb in missing:
-                if deb.sha256 not in fetched:
-                    raise MachineError("bundle.fetch", why=deb.file)
-                stored(deb).parent.mkdir(exist_ok=True)
-                fetched[deb.sha256].replace(stored(deb))
+        arriving = root.folder / "fetch"
+        arriving.mkdir(exist_ok=True)
+        _adopt(arriving, closure)  # what a fetch that was cut off left whole
+        missing = [deb for deb in closure.debs.values() if not _intact(deb)]
+        total = sum(deb.size for deb in missing)
+        if missing:
+            root.fetch(missing, arriving, lambda done: say(_progress(done, total)))
+            _adopt(arriving, closure)
+        shutil.rmtree(arriving)
+    for deb in missing:
+        if not _intact(deb):
+            raise MachineError("bundle.fetch", why=deb.file)
     return total
+
+
+def _adopt(folder: Path, closure: Closure) -> None:
+    """Move the package files of ``closure`` that lie whole in ``folder`` to their places in the cache."""
+    known = {deb.sha256: deb for deb in closure.debs.values()}
+    for path in folder.glob("*.deb"):
+        if deb := known.get(_sha256(path)):
+            stored(deb).parent.mkdir(parents=True, exist_ok=True)
+            path.replace(stored(deb))
 
 
 def _progress(percent: float, total: int) -> str:
@@ -269,11 +278,15 @@ class _Root:
             env=self._environment(), cwd=folder, stdout=subprocess.PIPE, stderr=said, text=True,
         ) as apt:  # fmt: skip
             last = time.monotonic()
-            for line in apt.stdout or ():
-                found = re.match(r"dlstatus:[0-9]+:([0-9.]+):", line)
-                if found and time.monotonic() - last > 2:
-                    last = time.monotonic()
-                    progress(float(found[1]))
+            try:
+                for line in apt.stdout or ():
+                    found = re.match(r"dlstatus:[0-9]+:([0-9.]+):", line)
+                    if found and time.monotonic() - last > 2:
+                        last = time.monotonic()
+                        progress(float(found[1]))
+            except BaseException:
+                apt.kill()  # an interrupted build does not wait for the rest
+                raise
             if apt.wait():
                 said.seek(0)
                 raise MachineError("bundle.fetch", why=complaint(said.read()))

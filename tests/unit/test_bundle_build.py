@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,8 +13,11 @@ import pytest
 
 from implops import kit, machine
 from implops.bundle import Bundle, artifacts, build, closure, latest, sources, verify
+from implops.cli.main import main
+from implops.deploy import recipes
 from implops.errors import DataError, GateRefused, InputError, KitError, MachineError, SiteError
 from implops.site import Site, load
+from implops.store import Store
 
 DATE = "Mon, 05 Jan 2026 10:20:30 UTC"
 
@@ -88,11 +92,14 @@ def site(tmp_path: Path) -> Site:
 Make = Callable[..., Bundle]
 
 
+def _wanted() -> dict[str, list[str]]:
+    return {"app1": ["nginx", "restic"], "db1": ["restic"]}
+
+
 @pytest.fixture
 def make(archive: Archive, site: Site) -> Make:
     def one(packages: dict[str, list[str]] | None = None, **options: object) -> Bundle:
-        wanted = {"app1": ["nginx", "restic"], "db1": ["restic"]} if packages is None else packages
-        return build(site, wanted, artifacts(site), lambda line: None, **options)  # type: ignore[arg-type]
+        return build(site, _wanted() if packages is None else packages, artifacts(site), lambda line: None, **options)  # type: ignore[arg-type]
 
     return one
 
@@ -236,3 +243,75 @@ def test_a_real_site_must_say_its_release(make: Make, site: Site, tmp_path: Path
     with pytest.raises(GateRefused):
         latest(real)
     assert build(real, {"db1": ["restic"]}, {}, lambda line: None, release="trixie").versions["libc6"] == "2.41"
+
+
+def test_what_a_killed_build_left_is_used_or_goes(make: Make, site: Site) -> None:
+    first = make()
+    debs = {
+        deb.file: closure.stored(deb) for deb in closure.resolve("bookworm", _wanted(), lambda line: None).debs.values()
+    }
+    arriving = closure.cache() / "apt" / "bookworm-amd64" / "fetch"
+    arriving.mkdir()
+    debs["nginx_1.22_all.deb"].rename(arriving / "nginx_1%3a1.22_all.deb")
+    debs["libc6_2.36_all.deb"].rename(arriving / "libc6_2.36_all.deb")
+    with (arriving / "libc6_2.36_all.deb").open("r+b") as half:
+        half.truncate(100)
+    part = first.path.with_suffix(".part")
+    first.path.rename(part)
+    fetched: list[str] = []
+    assert build(site, _wanted(), artifacts(site), fetched.append).sha256 == first.sha256
+    assert any(f" {debs['libc6_2.36_all.deb'].stat().st_size} B" in line for line in fetched)
+    assert not part.exists()
+    assert not arriving.exists()
+
+
+@pytest.fixture
+def implops(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    monkeypatch.setattr(recipes, "packages", lambda site: _wanted())
+    monkeypatch.setenv("IMPLOPS_OPERATOR", "张工/1042")
+    monkeypatch.setenv("IMPLOPS_LANG", "zh-Hans")
+
+    def run(*arguments: str | Path) -> int:
+        with pytest.raises(SystemExit) as ended:
+            main([str(one) for one in arguments])
+        assert isinstance(ended.value.code, int)
+        return ended.value.code
+
+    return run
+
+
+Run = Callable[..., int]
+
+
+def test_the_verb_records_what_it_built(implops: Run, site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    assert implops("bundle", "build", site.path, "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    path = latest(site)
+    assert answer["built"] is True
+    assert answer["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    (event,) = Store.of(site.state).events(kind="bundle.finished")
+    assert event.run == answer["run"]
+    assert event.payload["conclusion"] == "pass"
+    assert event.payload["file"] == path.name
+    assert event.payload["packages"]["restic"] == "0.18"
+    assert event.payload["artifacts"]["files/his-1.0.0.war"]["kind"] == "artifact"
+    assert implops("bundle", "build", site.path) == 0
+    said = capsys.readouterr()
+    assert path.name in said.out
+    assert "内容未变" in said.err
+    assert implops("bundle", "verify", site.path) == 0
+    assert "与制作记录一致" in capsys.readouterr().out
+
+
+def test_the_verbs_refuse_with_one_line(implops: Run, site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    assert implops("bundle", "verify", site.path) == 5
+    assert "implops bundle build" in capsys.readouterr().err
+    assert implops("bundle", "build", site.path, "--release", "buster") == 2
+    assert "bookworm trixie" in capsys.readouterr().err
+    assert site.system
+    site.system.artifact.unlink()
+    assert implops("bundle", "build", site.path) == 2
+    error = capsys.readouterr().err
+    assert "site.yml system.artifact" in error
+    assert len(error.splitlines()) == 1
+    assert Store.of(site.state).events() == []
