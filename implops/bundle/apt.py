@@ -65,19 +65,19 @@ def install_command(packages: Sequence[str]) -> str:
     """Shell (as root): install ``packages`` from the pushed bundle without a question, or change nothing.
 
     Never removes a package (``--no-remove``), waits two minutes for another apt to end, keeps changed configuration
-    files, goes on after an installation that was cut off (``--fix-broken``). Exit status: apt's.
+    files, first finishes an installation that was cut off (``--fix-broken``). Exit status: apt's.
     """
-    return (
-        f"{_QUIET} apt-get {options()} {_INSTALL} -q -y --fix-broken --no-remove install "
-        f"-- {shlex.join(packages)} </dev/null"
-    )
+    apt = f"env {_QUIET} apt-get {options()} {_INSTALL} -q -y --no-remove"
+    return f"{apt} --fix-broken install </dev/null && {apt} install -- {shlex.join(packages)} </dev/null"
 
 
 def simulate_command(packages: Sequence[str], state: str = STATE) -> str:
-    """Shell: say what ``install_command`` would do."""
+    """Shell: say what ``install_command`` would do. Packages that a cut left half-way count as not installed."""
     return (
-        f"LC_ALL=C apt-get {options(state)} -s -q -y --fix-broken --no-remove install "
-        f"-- {shlex.join(packages)} </dev/null 2>&1"
+        f"awk -v RS= -v ORS='\\n\\n' '!/\\nStatus: [a-z -]* (unpacked|half-installed|half-configured)\\n/' "
+        f"/var/lib/dpkg/status >{state}/status && "
+        f"LC_ALL=C apt-get {options(state)} -o Dir::State::status={state}/status "
+        f"-s -q -y --no-remove install -- {shlex.join(packages)} </dev/null 2>&1"
     )
 
 

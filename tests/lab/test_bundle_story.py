@@ -232,6 +232,18 @@ def test_a_host_without_a_network_installs_and_keeps_its_own_sources(bare: Site,
     assert (after.sent, after.changes) == ((), ())
 
 
+def test_an_installation_that_was_cut_off_is_finished(bare: Site, bundle: Bundle) -> None:
+    """A power cut leaves packages unpacked, their dependencies absent: the state that ``--resume`` meets."""
+    pushed(bare, bundle, "app1")
+    repair = "dpkg --configure -a --force-confold </dev/null || true"
+    root(bare, "app1", f"{repair}; dpkg --purge nginx nginx-common")
+    root(bare, "app1", "dpkg --unpack /var/lib/implops/bundle/apt/nginx_*.deb")
+    again = pushed(bare, bundle, "app1")
+    assert "nginx-common" in {one.package for one in again.changes}
+    root(bare, "app1", f"{repair}; {install_command(['nginx'])}")
+    assert root(bare, "app1", "systemctl is-active nginx; dpkg --audit").strip() == "active"
+
+
 def test_no_secret_and_no_password_stands_anywhere(bare: Site, bundle: Bundle) -> None:
     password = (bare.base / "secrets" / "sudo").read_text(encoding="utf-8").strip()
     for host in bare.hosts:

@@ -81,6 +81,7 @@ def test_the_installation_asks_nothing_removes_nothing_and_sees_no_other_source(
     words = shlex.split(install_command(["nginx", "g++"]))
     assert words[-4:] == ["--", "nginx", "g++", "</dev/null"]
     assert "DEBIAN_FRONTEND=noninteractive" in words
+    assert words.index("--fix-broken") < words.index("&&")
     assert {"-y", "--no-remove", "APT::Install-Recommends=false", "Dpkg::Options::=--force-confold"} <= set(words)
     assert {"Dir::Etc::sourcelist=/var/lib/implops/apt/sources.list", "Dir::Etc::sourceparts=/dev/null"} <= set(words)
     assert not any(word.startswith(("Dir::State::status", "Dir::State=", "Dir=")) for word in words)
