@@ -1,0 +1,188 @@
+"""Operations that the recipes share, each at most one question and few commands a call. Used in the worker only.
+
+Everything runs as root on the target. A command is ended by the target itself (``timeout``), waits for what an
+earlier, cut-off run may still be doing (``flock``), and never carries a secret: file contents and passwords travel on
+standard input. A file is written beside its place, flushed to disk and renamed over it, so a power cut leaves the old
+or the new one.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from pyinfra import host
+from pyinfra.api import StringCommand, operation
+from pyinfra.facts.server import Command
+
+STATE = "/var/lib/implops"
+# One changing command a host at a time, also beside one that a killed run left behind.
+GUARD = f"{STATE}/running"
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of the target with its whole content. ``mode`` octal as text."""
+
+    path: str
+    text: str
+    mode: str = "644"
+    user: str = "root"
+    group: str = "root"
+
+    @property
+    def state(self) -> str:
+        sha256 = hashlib.sha256(self.text.encode()).hexdigest()
+        return f"{sha256} {int(self.mode, 8):o} {self.user} {self.group}"
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A directory of the target; its parents are made as 755 root."""
+
+    path: str
+    mode: str = "755"
+    user: str = "root"
+    group: str = "root"
+
+
+def template(name: str, **values: Any) -> str:
+    """``templates/NAME`` of the kit, filled. A value that is missing is an error, never an empty text."""
+    text = Path(host.data.templates[name]).read_text(encoding="utf-8")
+    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)  # noqa: S701 - no HTML
+    return environment.from_string(text).render(values)
+
+
+def fact(command: str) -> str:
+    """What a read-only command of the target prints; a command that fails stops the recipe."""
+    return str(host.get_fact(Command, command) or "")
+
+
+def _q(*words: str) -> str:
+    return " ".join(shlex.quote(word) for word in words)
+
+
+def guarded(command: str, seconds: int) -> str:
+    """``command`` ended by the target after ``seconds``, alone on its host."""
+    return f"flock -w {seconds + 60} {GUARD} timeout -k 10 {seconds} sh -c {shlex.quote(command)}"
+
+
+@operation()
+def bounded_shell(
+    command: str, seconds: int = 60, unless: str | None = None, stdin: str | None = None
+) -> Iterator[StringCommand]:
+    """Run ``command`` within ``seconds``. ``unless`` (a command that succeeds when there is nothing to do) makes it
+    idempotent; without it the operation always counts as a change. ``stdin`` may hold secrets.
+    """
+    if unless is not None and fact(f"if {unless}; then echo yes; else echo no; fi") == "yes":
+        return
+    yield StringCommand(guarded(command, seconds), **({"_stdin": stdin} if stdin is not None else {}))
+
+
+@operation()
+def write(files: Sequence[File]) -> Iterator[StringCommand]:
+    """Bring files to their content, mode and owner; one question for all of them, one command for each that differs."""
+    asked = "; ".join(
+        f"if [ -f {_q(f.path)} ] && [ ! -L {_q(f.path)} ]; then echo $(sha256sum < {_q(f.path)} | cut -c1-64) "
+        f"$(stat -c '%a %U %G' {_q(f.path)}); else echo -; fi"
+        for f in files
+    )
+    seen = fact(asked).splitlines() if files else []
+    for one, state in zip(files, seen, strict=True):
+        if state != one.state:
+            yield _put(one)
+
+
+def _put(file: File) -> StringCommand:
+    part, folder = f"{file.path}.part", str(Path(file.path).parent)
+    command = (
+        f"umask 077; mkdir -p -m 755 {_q(folder)}; base64 -d > {_q(part)} && chown {_q(f'{file.user}:{file.group}')} "
+        f"{_q(part)} && chmod {_q(file.mode)} {_q(part)} && sync {_q(part)} && mv -fT {_q(part, file.path)} "
+        f"&& sync {_q(folder)}"
+    )
+    return StringCommand(guarded(command, 60), _stdin=base64.encodebytes(file.text.encode()).decode() or "\n")
+
+
+@operation()
+def folders(folders: Sequence[Folder]) -> Iterator[StringCommand]:
+    """Make directories with mode and owner; one question, at most one command."""
+    asked = "; ".join(f"stat -c '%F %a %U %G' {_q(f.path)} 2>/dev/null || echo -" for f in folders)
+    seen = fact(asked).splitlines()
+    wrong = [
+        one
+        for one, state in zip(folders, seen, strict=True)
+        if state != f"directory {int(one.mode, 8):o} {one.user} {one.group}"
+    ]
+    if wrong:
+        command = " && ".join(
+            f"mkdir -p -m 755 {_q(f.path)} && chown {_q(f'{f.user}:{f.group}')} {_q(f.path)} "
+            f"&& chmod {_q(f.mode, f.path)}"
+            for f in wrong
+        )
+        yield StringCommand(guarded(command, 60))
+
+
+@operation()
+def absent(paths: Sequence[str]) -> Iterator[StringCommand]:
+    """Remove files and links (no directories)."""
+    if fact("; ".join(f"if [ -e {_q(p)} ] || [ -L {_q(p)} ]; then echo there; fi" for p in paths) + "; true"):
+        yield StringCommand(guarded(f"rm -f {_q(*paths)}", 60))
+
+
+@operation()
+def install(packages: Sequence[str], bundle: str, seconds: int = 900) -> Iterator[StringCommand]:
+    """Install Debian packages from the bundle on the target; also finishes what a power cut interrupted."""
+    if not packages:
+        return
+    question = f"dpkg-query -W -f='${{db:Status-Abbrev}}\\n' {_q(*packages)} 2>/dev/null | grep -c '^.i ' ; dpkg --audit | wc -l"
+    if fact(question).split() == [str(len(set(packages))), "0"]:
+        return
+    from implops.bundle.apt import install_command
+
+    repair = 'if [ -n "$(dpkg --audit)" ]; then dpkg --configure -a --force-confold </dev/null; fi'
+    yield StringCommand(
+        guarded(f"export DEBIAN_FRONTEND=noninteractive; {repair}; {install_command(packages)}", seconds)
+    )
+
+
+@operation()
+def service(units: Sequence[str], enabled: bool = True) -> Iterator[StringCommand]:
+    """Units that start with the host (or, ``enabled=False``, are stopped and stay so)."""
+    if enabled:
+        state, command = "enabled", f"systemctl enable -q {_q(*units)}"
+    else:
+        state, command = "disabled", f"systemctl disable -q --now {_q(*units)}"
+    asked = "; ".join(
+        f"if systemctl is-enabled -q {_q(u)} 2>/dev/null; then echo enabled; "
+        f"elif systemctl is-active -q {_q(u)}; then echo running; else echo disabled; fi"
+        for u in units
+    )
+    if any(one != state for one in fact(asked).splitlines()):
+        yield StringCommand(guarded(command, 60))
+
+
+@operation()
+def restart_if_stale(unit: str, paths: Sequence[str], seconds: int = 120) -> Iterator[StringCommand]:
+    """Restart a unit that is down or was started before one of the files it reads last changed, whoever changed it.
+
+    Not "restart because this run wrote the file": a run killed between writing and restarting would leave the old
+    configuration in memory for ever. List every file that the process reads, its unit included.
+    """
+    applied = f"{STATE}/applied/{unit}"
+    now = fact(f"cat {_q(*paths)} 2>/dev/null | sha256sum | cut -c1-64")
+    seen = fact(f"systemctl is-active -q {_q(unit)} && cat {_q(applied)} 2>/dev/null || echo stale")
+    if seen == now:
+        return
+    yield StringCommand(
+        guarded(
+            f"systemctl daemon-reload && systemctl restart {_q(unit)} && mkdir -p {STATE}/applied "
+            f"&& echo {now} > {_q(applied)}.part && sync {_q(applied)}.part && mv -f {_q(applied)}.part {_q(applied)}",
+            seconds,
+        )
+    )

@@ -1,0 +1,60 @@
+"""What a recipe's ``verify`` returns: questions that the target answers about itself, each with a deadline.
+
+A probe holds when its shell command succeeds before the deadline and, with ``stable_s``, still succeeds that much
+later: a service that starts and dies is a failure.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Probe:
+    """``id`` is a code such as ``tcp:10.1.2.3:5432``; ``shell`` runs as root on the target; times in whole seconds."""
+
+    id: str
+    shell: str
+    deadline_s: int = 60
+    stable_s: int = 0
+
+    def plain(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def active(unit: str, *, stable_s: int = 2, deadline_s: int = 60) -> Probe:
+    """The systemd unit is active, and stays so."""
+    return Probe(f"systemd:{unit}", f"systemctl is-active -q {shlex.quote(unit)}", deadline_s, stable_s)
+
+
+def tcp(address: str, port: int, *, deadline_s: int = 60) -> Probe:
+    """Something accepts connections there, asked from the host itself (bash is essential on Debian; nc is not)."""
+    target = shlex.quote(f"exec 3<>/dev/tcp/{address}/{int(port)}")
+    return Probe(f"tcp:{address}:{port}", f"timeout 3 bash -c {target} 2>/dev/null", deadline_s)
+
+
+def shell(id: str, command: str, *, deadline_s: int = 30, stable_s: int = 0) -> Probe:
+    """Any command; quote every value that comes from the site file."""
+    return Probe(id, command, deadline_s, stable_s)
+
+
+def script(probes: list[dict[str, Any]], *, patient: bool) -> str:
+    """One sh script that asks all probes: a line ``INDEX ok|bad MILLISECONDS`` each; exit status 1 when one is bad.
+
+    ``patient`` waits for deadlines and stability (after an install); otherwise each probe is asked once (a skip).
+    """
+    lines = ["bad=0", "clock() { awk '{print int($1 * 1000)}' /proc/uptime; }"]
+    for number, probe in enumerate(probes):
+        command = shlex.quote(probe["shell"])
+        deadline, stable = (probe["deadline_s"], probe["stable_s"]) if patient else (0, 0)
+        lines += [
+            f"began=$(clock); state=bad; end=$((began + {deadline * 1000}))",
+            f"while :; do if said=$(timeout 20 sh -c {command} 2>&1); then",
+            f"  sleep {stable}; said=$(timeout 20 sh -c {command} 2>&1) && state=ok && break; fi",
+            '  [ "$(clock)" -lt "$end" ] || break; sleep 0.5; done',
+            f'echo "{number} $state $(($(clock) - began))"',
+            'if [ "$state" = bad ]; then bad=1; printf "%.2000s\\n" "$said" >&2; fi',
+        ]
+    return "\n".join([*lines, "exit $bad"])

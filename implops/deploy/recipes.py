@@ -1,0 +1,147 @@
+"""Find and read recipes: ``deploy_recipes/NAME.py`` of the kit. Loading one imports neither pyinfra nor gevent.
+
+A recipe file holds, besides its one-line docstring:
+
+``META``                        ``{"id": NAME, "roles": ("app",) or "*", "needs": ("jdk",), "timeout": seconds}``
+``wanted(site, host) -> bool``  optional: whether this site wants it on this host (the role is asked first)
+``packages(site, host)``        optional: Debian packages, which the bundle brings
+``sets(site, host)``            optional: ``[(kind, name, value)]``, what ``check`` need not find yet (facts/planned.py)
+``params(site, host) -> dict``  optional: JSON values and Secrets; they become ``host.data.NAME`` in ``install``
+``install()``                   pyinfra operations, in the worker; imports pyinfra and ``implops.deploy.ops`` inside
+``verify(site, host)``          probes (implops/deploy/probes.py) that must hold afterwards
+
+In ``install``, ``host.data`` also has ``packages``, ``bundle`` (folder on the target), ``run`` and ``templates``
+(``templates/NAME.*`` of the kit). Every operation is named: the name is a key ``recipe.NAME.…`` of the catalogue.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from implops import kit, texts
+from implops.deploy.probes import Probe
+from implops.errors import KitError
+from implops.facts.planned import Planned
+from implops.site import ROLES, Host, Site
+
+FOLDER = "deploy_recipes"
+BUNDLE = "/var/lib/implops/bundle"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One recipe file. ``timeout`` is the longest its step may take, in seconds."""
+
+    id: str
+    path: Path
+    roles: tuple[str, ...]
+    needs: tuple[str, ...]
+    timeout: int
+    templates: dict[str, Path]
+    module: ModuleType
+
+    def _ask(self, name: str, default: Any, *arguments: Any) -> Any:
+        function: Callable[..., Any] | None = getattr(self.module, name, None)
+        return function(*arguments) if function else default
+
+    def wanted(self, site: Site, host: Host) -> bool:
+        return bool(set(self.roles) & set(host.roles)) and bool(self._ask("wanted", True, site, host))
+
+    def packages(self, site: Site, host: Host) -> list[str]:
+        return list(self._ask("packages", [], site, host))
+
+    def sets(self, site: Site, host: Host) -> list[Planned]:
+        return [Planned(self.id, host.name, *one) for one in self._ask("sets", [], site, host)]
+
+    def params(self, site: Site, host: Host) -> dict[str, Any]:
+        return dict(self._ask("params", {}, site, host))
+
+    def verify(self, site: Site, host: Host) -> list[Probe]:
+        return list(self._ask("verify", [], site, host))
+
+    def digest(self) -> str:
+        """SHA-256 of the recipe's source and its templates."""
+        total = hashlib.sha256(self.path.read_bytes())
+        for name, path in sorted(self.templates.items()):
+            total.update(name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+        return total.hexdigest()
+
+
+def load(base: Path | None) -> dict[str, Recipe]:
+    """Recipes by id, the nearest kit wins. Raises KitError for a file that is not a recipe."""
+    for place in kit.places(FOLDER, base):
+        texts.register("recipe", place / "locale")
+    found = {path.stem: _read(path, base) for path in kit.files(FOLDER, base).values()}
+    for recipe in found.values():
+        for need in recipe.needs:
+            if need not in found:
+                raise KitError("recipe.unknown_need", path=recipe.path, need=need, known=" ".join(found))
+    return found
+
+
+def wanted(site: Site, recipes: dict[str, Recipe]) -> dict[str, list[Recipe]]:
+    """Host name -> the recipes that its roles and the site file ask for."""
+    return {h.name: [recipe for recipe in recipes.values() if recipe.wanted(site, h)] for h in site.hosts.values()}
+
+
+def planned(site: Site) -> list[Planned]:
+    """What the recipes of this site will set, for ``check``."""
+    chosen = wanted(site, load(site.base))
+    return [
+        one for name, recipes in chosen.items() for recipe in recipes for one in recipe.sets(site, site.hosts[name])
+    ]
+
+
+def packages(site: Site) -> dict[str, list[str]]:
+    """Host name -> Debian packages that its recipes install; what the bundle has to bring."""
+    return {
+        name: sorted({one for recipe in chosen for one in recipe.packages(site, site.hosts[name])})
+        for name, chosen in wanted(site, load(site.base)).items()
+    }
+
+
+def _read(path: Path, base: Path | None) -> Recipe:
+    _refuse_unnamed(path)
+    module = kit.load(path, FOLDER)
+    meta = getattr(module, "META", None)
+    if not isinstance(meta, dict) or meta.get("id") != path.stem or not callable(getattr(module, "install", None)):
+        raise KitError("recipe.not_a_recipe", path=path)
+    roles = ROLES if meta.get("roles") == "*" else tuple(meta.get("roles", ()))
+    if not roles or not set(roles) <= set(ROLES):
+        raise KitError("recipe.roles", path=path, known=" ".join(ROLES))
+    templates = kit.files(f"{FOLDER}/templates", base, f"{path.stem}.*")
+    needs, timeout = tuple(meta.get("needs", ())), int(meta.get("timeout", 600))
+    return Recipe(path.stem, path, tuple(roles), needs, timeout, templates, module)
+
+
+def _refuse_unnamed(path: Path) -> None:
+    """An operation without a name would be recorded with its arguments, secrets among them."""
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except SyntaxError as error:
+        raise KitError("kit.load", place=f"{path}:{error.lineno}", why=error.msg) from None
+    operations = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "pyinfra.operations":
+            operations |= {one.asname or one.name for one in node.names}
+        if isinstance(node, ast.ImportFrom) and node.module == "implops.deploy":
+            operations |= {one.asname or one.name for one in node.names if one.name == "ops"}
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and isinstance(node.func.value, ast.Name)
+            and node.func.value.id in operations
+            and node.func.attr.islower()
+            and node.func.attr not in ("template", "fact")
+            and not any(keyword.arg == "name" for keyword in node.keywords)
+        ):
+            raise KitError(
+                "recipe.unnamed", place=f"{path}:{node.lineno}", call=f"{node.func.value.id}.{node.func.attr}"
+            )

@@ -1,0 +1,158 @@
+"""The one script that a host is asked with, and the reader of its answer.
+
+The script is POSIX sh (dash, busybox sh, bash 4.2). It writes nothing on the target: no here-document (bash puts those
+into /tmp), no temporary file. Every section runs in a subshell of its own; the whole answer is captured first and
+printed with its SHA-256, so that noise in the middle is seen. Format, with NONCE new for every trip:
+
+    @NONCE begin
+    @NONCE section NAME
+    key<TAB>value          newline, tab and backslash in a value stand as \\n \\t \\\\
+    @NONCE end NAME LINES
+    @NONCE done SHA256|-   of everything between begin and done
+
+Bytes before ``begin`` are noise of the login shell. Without ``done`` the answer is cut: sections that ended count, the
+rest is Unknown("truncated"). With a wrong digest everything is Unknown("garbled").
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from implops.errors import KitError
+from implops.facts.base import Section, Unknown
+
+_PRELUDE = r"""
+LC_ALL=C; export LC_ALL; unset LANG LANGUAGE BASH_ENV ENV CDPATH
+PATH=/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/bin; export PATH
+PATH=/usr/sbin:/sbin:/usr/bin:/bin:$PATH
+set -f; set +e; umask 077; exec 2>/dev/null </dev/null; cd /
+NL='
+'; TAB='	'; IFS=" $TAB$NL"
+have() { command -v "$1" >/dev/null 2>&1; }
+if have timeout; then within() { timeout -k 1 "$@"; }; else within() { shift; "$@"; }; fi
+kv() {
+  case $2 in
+    *[\\"$NL$TAB"]*) set -- "$1" "$(printf '%s.' "$2" | sed -e ':a' -e '$!{N;ba' -e '}' \
+      -e 's/\\/\\\\/g' -e "s/$TAB/\\\\t/g" -e 's/\n/\\n/g')"; set -- "$1" "${2%.}";;
+  esac
+  n=$((n+1)); printf '%s\t%s\n' "$1" "$2"
+}
+no() { kv "$1!" "$2"; }
+tell() { if [ -r "$2" ] && IFS= read -r v <"$2" || [ -n "$v" ]; then kv "$1" "$v"; else no "$1" "unreadable $2"; fi; v=; }
+rows() {
+  c=0; l=$IFS; IFS=$NL
+  for v in $2; do kv "$1" "$v"; c=$((c+1)); done
+  IFS=$l; kv "$1#" "$c"; v=
+}
+lines() { if [ -r "$2" ]; then rows "$1" "$(cat "$2")"; else no "$1#" "unreadable $2"; fi; }
+asked() {
+  k=$1; s=$2; shift 2
+  if have "$1"; then
+    v=$(within "$s" "$@"); r=$?
+    case $r in 0) kv "$k" "$v";; 124|137) no "$k" "timeout $1";; *) no "$k" "command $1:$r";; esac
+  else no "$k" "tool $1"; fi; v=
+}
+"""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One section: its name, the sh text that prints it, the shell variables it reads."""
+
+    section: str
+    text: str
+    parameters: Mapping[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back. ``noise``: bytes printed before the first marker."""
+
+    sections: dict[str, Section | Unknown]
+    noise: int
+
+
+def load_probe(section: str, files: Mapping[str, Path], parameters: Mapping[str, list[str]]) -> Probe:
+    """The probe file of a section. Raises KitError("check.no_probe")."""
+    path = files.get(f"{section}.sh")
+    if path is None:
+        raise KitError("check.no_probe", section=section)
+    return Probe(section, _slim(path.read_text(encoding="utf-8")), parameters)
+
+
+def _slim(text: str) -> str:
+    """Without comment lines and indentation: the script should fit one window of the channel."""
+    kept = (line.strip() for line in text.splitlines())
+    return "\n".join(line for line in kept if line and not line.startswith("#")) + "\n"
+
+
+def assemble(probes: Iterable[Probe], nonce: str) -> str:
+    """The script of one trip to one host. Parameters are quoted; nothing of them is evaluated."""
+    parts = [_PRELUDE, f"M=@{nonce}\n"]
+    names = []
+    for probe in probes:
+        for name, words in probe.parameters.items():
+            if not re.fullmatch(r"[A-Z][A-Z0-9_]*", name) or any(re.search(r"\s", word) for word in words):
+                raise ValueError(name)
+            parts.append(f"{name}={shlex.quote(' '.join(words))}\n")
+        names.append(probe.section)
+        parts.append(f"s_{probe.section}() {{\n{probe.text}}}\n")
+    listed = " ".join(names)
+    parts.append(
+        f'all() {{ for s in {listed}; do ( n=0; printf "%s section %s\\n" "$M" $s; s_$s; '
+        'printf "%s end %s %s\\n" "$M" $s $n ); done; }\n'
+        'printf "%s begin\\n" "$M"\n'
+        "out=$(all)\n"
+        'if have sha256sum; then sum=$(printf "%s\\n" "$out" | sha256sum); sum=${sum%% *}; else sum=-; fi\n'
+        'printf "%s\\n%s done %s\\n" "$out" "$M" "$sum"\n'
+    )
+    return "".join(parts)
+
+
+def parse(output: bytes, nonce: str, names: Iterable[str]) -> Answer:
+    """The sections of an answer; every asked section is there, as a Section or an Unknown."""
+    names = list(names)
+    begin = f"@{nonce} begin\n".encode()
+    start = output.find(begin)
+    if start < 0:
+        return Answer(dict.fromkeys(names, Unknown("truncated" if not output else "garbled")), len(output))
+    body = output[start + len(begin) :]
+    done = re.search(rb"(?m)^@" + nonce.encode() + rb" done ([0-9a-f]{64}|-)\n", body)
+    if done:
+        body = body[: done.start()]
+        if done[1] != b"-" and hashlib.sha256(body).hexdigest().encode() != done[1]:
+            return Answer(dict.fromkeys(names, Unknown("garbled")), start)
+    found = _sections(body, nonce)
+    lost = Unknown("garbled" if done else "truncated")
+    return Answer({name: found.get(name, lost) for name in names}, start)
+
+
+def _sections(body: bytes, nonce: str) -> dict[str, Section | Unknown]:
+    found: dict[str, Section | Unknown] = {}
+    name, lines = "", list[tuple[str, str]]()
+    mark = f"@{nonce} "
+    for line in body.decode("utf-8", "replace").split("\n"):
+        if line.startswith(mark):
+            words = line.split(" ")
+            if words[1] == "section" and len(words) == 3:
+                name, lines = words[2], []
+            elif words[1:3] == ["end", name] and len(words) == 4 and name:
+                good = words[3] == str(len(lines)) and name not in found
+                found[name] = Section(tuple(lines)) if good else Unknown("garbled")
+                name = ""
+        elif name:
+            key, tab, value = line.partition("\t")
+            # A line without a tab is noise; it spoils the count, and with it the section.
+            lines.append((key, _decode(value)) if tab else ("", line))
+    return found
+
+
+def _decode(value: str) -> str:
+    if "\\" not in value:
+        return value
+    return re.sub(r"\\([\\nt])", lambda match: {"\\": "\\", "n": "\n", "t": "\t"}[match[1]], value)
