@@ -64,6 +64,10 @@ def _duration(value: object) -> float:
     return parse_duration(value)
 
 
+def _milliseconds(value: object) -> int:
+    return round(parse_duration(value) * 1000)
+
+
 def _path(value: object, info: ValidationInfo) -> Path:
     """A path on this machine, relative to the site file."""
     if not isinstance(value, str) or not value or "\0" in value or "\n" in value:
@@ -75,6 +79,8 @@ Port = Annotated[int, BeforeValidator(_port)]
 Address = Annotated[str, BeforeValidator(_address)]
 Size = Annotated[int, BeforeValidator(_size)]
 Duration = Annotated[float, BeforeValidator(_duration)]
+# Whole milliseconds: a record holds no floats.
+Milliseconds = Annotated[int, BeforeValidator(_milliseconds)]
 LocalPath = Annotated[Path, BeforeValidator(_path)]
 
 

@@ -19,6 +19,7 @@ from implops.site.fields import (
     HostName,
     Locale,
     LocalPath,
+    Milliseconds,
     Port,
     SecretField,
     Size,
@@ -150,6 +151,9 @@ class Database(Part):
 class Expect(Part):
     status: Annotated[int, Field(ge=100, le=599)] = 200
     text: Text | None = None
+    # Dotted names of a JSON answer and the values that must stand there.
+    json_: dict[Text, str | int | bool | None] = Field(default_factory=dict, alias="json")
+    time: Milliseconds | None = None
 
 
 class Module(Part):

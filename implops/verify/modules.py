@@ -1,0 +1,311 @@
+"""Ask a module of the business system whether it works: an HTTP request to the address that users type.
+
+The request leaves from the application host itself, through our SSH connection, to the host's own address and the
+proxy's port: so it takes no network path that the laptop may not have, and passes proxy, application and database as a
+user's does. Whether users' networks reach that address is a flow, which ``check`` judges.
+
+An answer holds only when all that the site file expects holds, and goes on holding: a 200 page without the text, a
+page whose declared charset garbles it, a redirect to somewhere else, half a page and a service that flaps are failures.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import html
+import http.client
+import io
+import json
+import re
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import paramiko
+
+from implops.errors import HostError
+from implops.remote import Connection, ConnectionLost
+from implops.site import Host, Site
+from implops.site.model import Module
+
+# What a module may take to answer when the site file says nothing: a browser's user has given up long before.
+ANSWER_SECONDS = 10.0
+_BODY_LIMIT = 4 * 2**20
+_KEPT = 4096
+# What browsers do (WHATWG Encoding): these names stand for their supersets.
+_CHARSETS = {"gb2312": "gb18030", "gbk": "gb18030", "iso-8859-1": "cp1252", "us-ascii": "cp1252", "latin1": "cp1252"}
+_META = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_:.-]{1,40})", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a module answered. ``state``: pass; warn (it holds now, but failed in between); fail.
+
+    ``error`` is the last fault as ``{key, params}``, None when there was none. ``ms`` is the time of the last request,
+    ``slowest_ms`` of the slowest that was answered. ``asked`` requests were made and ``bad`` of them failed; ``flaps``
+    counts how often a good module turned bad. ``body`` is the beginning of the last page, for evidence.
+    """
+
+    module: str
+    host: str
+    url: str
+    state: Literal["pass", "warn", "fail"]
+    status: int | None
+    ms: int
+    slowest_ms: int
+    asked: int
+    bad: int
+    flaps: int
+    error: dict[str, Any] | None
+    body: bytes
+
+    def plain(self) -> dict[str, Any]:
+        """The answer for a record: no bytes, no floats."""
+        kept = asdict(self)
+        del kept["body"]
+        return kept
+
+
+@dataclass(frozen=True)
+class _Reply:
+    ms: int
+    status: int | None = None
+    error: dict[str, Any] | None = None
+    body: bytes = b""
+
+
+def base_url(site: Site, host: Host) -> str:
+    """``http://his.his.example``: what users type to reach this application host (its name, else its address)."""
+    assert site.web
+    names = [name for name, target in site.dns.names.items() if target == host.name] if site.dns else []
+    place = f"{names[0]}.{site.dns.zone}" if names and site.dns else host.address
+    return f"http://{place}" + ("" if site.web.port == 80 else f":{site.web.port}")
+
+
+def ask(
+    site: Site,
+    connection: Connection,
+    module: Module,
+    *,
+    deadline: float = 60.0,
+    interval: float = 0.5,
+    stable_for: float = 2.0,
+) -> Answer:
+    """Ask until the module has answered rightly for ``stable_for`` seconds on end, every ``interval`` seconds.
+
+    The good time must begin within ``deadline`` seconds. A wrong answer is an Answer with state fail. Raises HostError
+    when the question could not be put: the connection is lost, or its server forbids forwarding.
+    """
+    return _watch(
+        lambda: _once(site, connection, module),
+        Answer(module.id, connection.name, base_url(site, connection.host) + module.url, "fail", None, 0, 0, 0, 0, 0,
+               None, b""),
+        deadline=deadline, interval=interval, stable_for=stable_for,
+    )  # fmt: skip
+
+
+def ask_all(
+    site: Site, connection: Connection, modules: Iterable[Module], *, deadline: float, interval: float = 0.5,
+    stable_for: float = 2.0,
+) -> list[Answer]:  # fmt: skip
+    """``ask`` every module at the same time; the answers in the given order. Raises as ``ask`` does."""
+    wanted = list(modules)
+
+    def one(module: Module) -> Answer:
+        return ask(site, connection, module, deadline=deadline, interval=interval, stable_for=stable_for)
+
+    # sshd takes 10 channels of a connection at a time by default (MaxSessions counts sessions; forwards are cheap).
+    with ThreadPoolExecutor(max_workers=max(1, min(8, len(wanted)))) as pool:
+        return list(pool.map(one, wanted))
+
+
+def _watch(
+    put: Callable[[], _Reply], blank: Answer, *, deadline: float, interval: float, stable_for: float
+) -> Answer:  # fmt: skip
+    """Put the question again and again until it has held for long enough, or cannot any more."""
+    began = time.monotonic()
+    asked = bad = flaps = slowest = 0
+    good_since: float | None = None
+    last_error: dict[str, Any] | None = None
+    while True:
+        sent = time.monotonic()
+        reply = put()
+        asked += 1
+        slowest = max(slowest, reply.ms if reply.status is not None else 0)
+        held = False
+        if reply.error is None:
+            if good_since is None and sent - began > deadline:
+                break
+            good_since = sent if good_since is None else good_since
+            held = sent - good_since >= stable_for
+        else:
+            bad, last_error = bad + 1, reply.error
+            flaps += good_since is not None
+            good_since = None
+        if held or (good_since is None and time.monotonic() - began >= deadline):
+            break
+        time.sleep(interval)
+    state: Literal["pass", "warn", "fail"] = "fail" if not held else "warn" if flaps else "pass"
+    return Answer(blank.module, blank.host, blank.url, state, reply.status, reply.ms, slowest, asked, bad, flaps,
+                  None if state == "pass" else last_error, reply.body[:_KEPT])  # fmt: skip
+
+
+def _once(site: Site, connection: Connection, module: Module) -> _Reply:
+    limit = max(ANSWER_SECONDS, (module.expect.time or 0) / 1000 * 2)
+    began = time.monotonic()
+    try:
+        raw = _exchange(site, connection, module, began + limit)
+    except _Silent as silent:
+        return _Reply(_ms(began), error=_fault(silent.code, **silent.params))
+    took = _ms(began)
+    try:
+        response = http.client.HTTPResponse(_Bytes(raw))  # type: ignore[arg-type]
+        response.begin()
+    except (http.client.HTTPException, ValueError):
+        return _Reply(took, error=_fault("no_http"), body=raw)
+    try:
+        body = response.read()
+    except (http.client.HTTPException, ValueError):
+        return _Reply(took, response.status, _fault("broken", bytes=len(raw)), raw)
+    return _Reply(took, response.status, _judge(module, response, body, took), body)
+
+
+def _judge(module: Module, response: http.client.HTTPResponse, body: bytes, ms: int) -> dict[str, Any] | None:
+    """The first expectation that does not hold, or None."""
+    expect = module.expect
+    if response.status != expect.status:
+        if 300 <= response.status < 400:
+            place = response.getheader("Location", "-")[:200]
+            return _fault("redirect", status=response.status, location=place)
+        return _fault("status", status=response.status, expected=expect.status)
+    if expect.text is not None and (fault := _text_fault(expect.text, response, body)):
+        return fault
+    if expect.json_ and (fault := _json_fault(expect.json_, body)):
+        return fault
+    if expect.time is not None and ms > expect.time:
+        return _fault("slow", ms=ms, expected=expect.time)
+    return None
+
+
+def _text_fault(wanted: str, response: http.client.HTTPResponse, body: bytes) -> dict[str, Any] | None:
+    charset = response.headers.get_content_charset() or _meta_charset(body) or "utf-8"
+    try:
+        text = body.decode(_CHARSETS.get(charset, charset))
+    except LookupError:
+        return _fault("charset_unknown", charset=charset[:40])
+    except UnicodeDecodeError as error:
+        return _fault("charset_wrong", charset=charset, offset=error.start)
+    if _contains(text, wanted):
+        return None
+    for other in ("utf-8", "gb18030"):
+        # The text is there, but a browser that believes the declaration shows something else.
+        with contextlib.suppress(UnicodeDecodeError):
+            if _contains(body.decode(other), wanted):
+                return _fault("charset", charset=charset, real=other)
+    return _fault("text", text=wanted)
+
+
+def _meta_charset(body: bytes) -> str | None:
+    found = _META.search(body[:1024])
+    return found[1].decode("ascii").lower() if found else None
+
+
+def _contains(page: str, wanted: str) -> bool:
+    # Comments and scripts are not shown to anybody: a text that stands only there proves nothing.
+    shown = re.sub(r"<!--.*?-->|<(script|style)\b.*?</\1\s*>", "", page, flags=re.DOTALL | re.IGNORECASE)
+    return wanted in html.unescape(shown)
+
+
+def _json_fault(wanted: dict[str, Any], body: bytes) -> dict[str, Any] | None:
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return _fault("no_json")
+    for path, expected in wanted.items():
+        found = document
+        for name in path.split("."):
+            found = found.get(name) if isinstance(found, dict) else None
+        # True is not 1 and "1" is not 1.
+        if type(found) is not type(expected) or found != expected:
+            shown = json.dumps(found, ensure_ascii=False)[:80]
+            return _fault("json", path=path, found=shown, expected=json.dumps(expected, ensure_ascii=False))
+    return None
+
+
+class _Silent(Exception):
+    """No answer: connection refused, timed out, or closed without a word."""
+
+    def __init__(self, code: str, **params: Any) -> None:
+        self.code, self.params = code, params
+
+
+class _Bytes:
+    """What http.client wants of a socket."""
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+
+    def makefile(self, *_: Any, **__: Any) -> io.BytesIO:
+        return io.BytesIO(self.raw)
+
+
+def _exchange(site: Site, connection: Connection, module: Module, end: float) -> bytes:
+    """One request and everything that came back before the server closed. Raises _Silent, HostError."""
+    assert site.web
+    host, port = connection.host, site.web.port
+    request = (
+        f"GET {module.url} HTTP/1.1\r\nHost: {base_url(site, host).removeprefix('http://')}\r\n"
+        "User-Agent: implops-verify\r\nAccept: */*\r\nAccept-Language: zh-CN\r\nAccept-Encoding: identity\r\n"
+        "Connection: close\r\n\r\n"
+    )
+    seconds = max(0.1, end - time.monotonic())
+    try:
+        channel = connection.transport.open_channel(
+            "direct-tcpip", (host.address, port), ("127.0.0.1", 0), timeout=seconds
+        )
+    except paramiko.ChannelException as error:
+        if error.code == 1:
+            raise HostError("verify.no_forwarding", host=connection.name) from None
+        raise _Silent("no_connection", address=host.address, port=port) from None
+    except (paramiko.SSHException, EOFError, OSError):
+        _ = connection.transport  # raises ConnectionLost when that is why
+        raise _Silent("timeout", seconds=round(seconds)) from None
+    with contextlib.closing(channel):
+        try:
+            channel.settimeout(seconds)
+            channel.sendall(request.encode("ascii"))
+            raw = _receive(channel, end)
+        except TimeoutError:
+            raise _Silent("timeout", seconds=round(seconds)) from None
+        except OSError:
+            raise _Silent("closed") from None
+    if not raw:
+        if not connection.transport.is_active():
+            raise ConnectionLost("remote.lost", host=connection.name)
+        raise _Silent("closed")
+    return raw
+
+
+def _receive(channel: paramiko.Channel, end: float) -> bytes:
+    blocks: list[bytes] = []
+    size = 0
+    while size <= _BODY_LIMIT:
+        left = end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        channel.settimeout(left)
+        block = channel.recv(65536)
+        if not block:
+            break
+        blocks.append(block)
+        size += len(block)
+    return b"".join(blocks)
+
+
+def _fault(code: str, **params: Any) -> dict[str, Any]:
+    return {"key": f"verify.reason.{code}", "params": params}
+
+
+def _ms(began: float) -> int:
+    return round((time.monotonic() - began) * 1000)
