@@ -22,6 +22,7 @@ import fabric
 import paramiko
 
 from implops.errors import HostError, ImplopsError, InputError
+from implops.secrets import Secret
 from implops.site import Host, Site
 
 T = TypeVar("T")
@@ -98,6 +99,8 @@ class Connection:
         self.connect_seconds = seconds
         self.trips = 0
         self._password_needed: bool | None = None
+        # Given by who has resolved it already; otherwise the site's reference is resolved when sudo asks.
+        self.sudo_password: Secret | None = None
 
     def __enter__(self) -> Connection:
         return self
@@ -129,15 +132,39 @@ class Connection:
                 raise SudoRefused("remote.no_sudo", host=self.name)
             if result.rc != _NEEDS_PASSWORD or result.out:
                 return result
-            if self.site.ssh.sudo_password is None:
+            if self.sudo_password is None and self.site.ssh.sudo_password is None:
                 raise SudoRefused("remote.sudo_password_needed", host=self.name, user=self.site.ssh.user)
             self._password_needed = True
-        assert self.site.ssh.sudo_password is not None
-        password = self.site.ssh.sudo_password.resolve().reveal()
-        result = self._trip(_ASK, password.encode() + b"\n" + body, timeout, limit)
+        result = self._trip(_ASK, self._password() + b"\n" + body, timeout, limit)
         if result.rc == _WRONG_PASSWORD and not result.out:
             raise SudoPasswordWrong("remote.sudo_password_wrong", host=self.name, user=self.site.ssh.user)
         return result
+
+    def command(self, script: str, stdin: bytes = b"", *, timeout: float, sudo: bool = False) -> Result:
+        """Run sh text that stands in the argument list (so no secret may be in it), with a standard input of its own.
+
+        Raises as ``run`` does.
+        """
+        whole = f"exec sh -c {shlex.quote(script)}"
+        if not sudo or not self.site.ssh.sudo:
+            return self._trip(whole, stdin, timeout, OUTPUT_LIMIT)
+        # Asked once a connection: a command that starts must know that its standard input is its own.
+        self._learn_sudo()
+        if not self._password_needed:
+            return self._trip(f"exec sudo -n sh -c {shlex.quote(script)}", stdin, timeout, OUTPUT_LIMIT)
+        ask = _ASK.removesuffix("sh -s") + f"sh -c {shlex.quote(script)}"
+        return self._trip(ask, self._password() + b"\n" + stdin, timeout, OUTPUT_LIMIT)
+
+    def _learn_sudo(self) -> None:
+        if self._password_needed is None:
+            self.run("true", timeout=CONNECT_SECONDS * 2, sudo=True)
+            self._password_needed = bool(self._password_needed)
+
+    def _password(self) -> bytes:
+        if self.sudo_password is None:
+            assert self.site.ssh.sudo_password is not None
+            self.sudo_password = self.site.ssh.sudo_password.resolve()
+        return self.sudo_password.reveal().encode()
 
     def put(self, data: bytes, path: str, mode: int = 0o600) -> None:
         """Write a file as the login user: beside it, then renamed over it."""

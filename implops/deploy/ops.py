@@ -88,15 +88,19 @@ def bounded_shell(
 @operation()
 def write(files: Sequence[File]) -> Iterator[StringCommand]:
     """Bring files to their content, mode and owner; one question for all of them, one command for each that differs."""
-    asked = "; ".join(
+    seen = fact(_asked(files)).splitlines() if files else []
+    for one, state in zip(files, seen, strict=True):
+        if state != one.state:
+            yield _put(one)
+
+
+def _asked(files: Sequence[File]) -> str:
+    """A question that each file answers with a line like ``File.state``."""
+    return "; ".join(
         f"if [ -f {_q(f.path)} ] && [ ! -L {_q(f.path)} ]; then echo $(sha256sum < {_q(f.path)} | cut -c1-64) "
         f"$(stat -c '%a %U %G' {_q(f.path)}); else echo -; fi"
         for f in files
     )
-    seen = fact(asked).splitlines() if files else []
-    for one, state in zip(files, seen, strict=True):
-        if state != one.state:
-            yield _put(one)
 
 
 def _put(file: File) -> StringCommand:
@@ -107,6 +111,41 @@ def _put(file: File) -> StringCommand:
         f"&& sync {_q(folder)}"
     )
     return StringCommand(guarded(command, 60), _stdin=base64.encodebytes(file.text.encode()).decode() or "\n")
+
+
+@operation()
+def replace(files: Sequence[File], check: str) -> Iterator[StringCommand]:
+    """Like ``write``, all or none, and only when ``check`` accepts them: sh, in which ``$1`` ``$2`` … are the new
+    files beside their places. The program never sees a file that its own checker refuses.
+    """
+    seen = fact(_asked(files)).splitlines()
+    if [one.state for one in files] == seen:
+        return
+    lines, moves, parts = ["set -e; umask 077"], [], []
+    for one in files:
+        part, folder = f"{one.path}.part", str(Path(one.path).parent)
+        lines += [
+            f"mkdir -p -m 755 {_q(folder)}; IFS= read -r body; printf %s \"$body\" | base64 -d > {_q(part)}",
+            f"chown {_q(f'{one.user}:{one.group}', part)}; chmod {_q(one.mode, part)}; sync {_q(part)}",
+        ]
+        moves.append(f"mv -fT {_q(part, one.path)}; sync {_q(folder)}")
+        parts.append(part)
+    lines += [f"set -- {_q(*parts)}", f'if ! ({check}) </dev/null; then rm -f "$@"; exit 1; fi', *moves]
+    body = "".join(f"{base64.b64encode(one.text.encode()).decode()}\n" for one in files)
+    yield StringCommand(guarded("\n".join(lines), 60), _stdin=body)
+
+
+@operation()
+def links(links: Sequence[tuple[str, str]]) -> Iterator[StringCommand]:
+    """Symbolic links (path, target), each switched by one rename: no reader ever finds the path missing."""
+    asked = "; ".join(f"readlink {_q(path)} || echo -" for path, _ in links)
+    for (path, target), seen in zip(links, fact(asked).splitlines(), strict=True):
+        if seen != target:
+            part = f"{path}.part"
+            yield StringCommand(
+                guarded(f"rm -f {_q(part)} && ln -s {_q(target, part)} && mv -fT {_q(part, path)} && "
+                        f"sync {_q(str(Path(path).parent))}", 60)
+            )  # fmt: skip
 
 
 @operation()
@@ -140,7 +179,8 @@ def install(packages: Sequence[str], bundle: str, seconds: int = 900) -> Iterato
     """Install Debian packages from the bundle on the target; also finishes what a power cut interrupted."""
     if not packages:
         return
-    question = f"dpkg-query -W -f='${{db:Status-Abbrev}}\\n' {_q(*packages)} 2>/dev/null | grep -c '^.i ' ; dpkg --audit | wc -l"
+    installed = f"dpkg-query -W -f='${{db:Status-Abbrev}}\\n' {_q(*packages)} 2>/dev/null | grep -c '^.i '"
+    question = f"{installed}; dpkg --audit | wc -l"
     if fact(question).split() == [str(len(set(packages))), "0"]:
         return
     from implops.bundle.apt import install_command
@@ -168,21 +208,25 @@ def service(units: Sequence[str], enabled: bool = True) -> Iterator[StringComman
 
 
 @operation()
-def restart_if_stale(unit: str, paths: Sequence[str], seconds: int = 120) -> Iterator[StringCommand]:
+def restart_if_stale(
+    unit: str, paths: Sequence[str], seconds: int = 120, check: str = "true", mark: str = ""
+) -> Iterator[StringCommand]:
     """Restart a unit that is down or was started before one of the files it reads last changed, whoever changed it.
 
     Not "restart because this run wrote the file": a run killed between writing and restarting would leave the old
-    configuration in memory for ever. List every file that the process reads, its unit included.
+    configuration in memory for ever. List every file that the process reads, its unit included. ``check`` (the
+    service's own test of its configuration) must succeed first: otherwise the old service goes on running. ``mark``
+    names the note of what was applied, for a unit that several recipes restart.
     """
-    applied = f"{STATE}/applied/{unit}"
+    applied = f"{STATE}/applied/{mark or unit}"
     now = fact(f"cat {_q(*paths)} 2>/dev/null | sha256sum | cut -c1-64")
     seen = fact(f"systemctl is-active -q {_q(unit)} && cat {_q(applied)} 2>/dev/null || echo stale")
     if seen == now:
         return
     yield StringCommand(
         guarded(
-            f"systemctl daemon-reload && systemctl restart {_q(unit)} && mkdir -p {STATE}/applied "
-            f"&& echo {now} > {_q(applied)}.part && sync {_q(applied)}.part && mv -f {_q(applied)}.part {_q(applied)}",
+            f"systemctl daemon-reload && {{ {check}; }} && systemctl restart {_q(unit)} && mkdir -p {STATE}/applied "
+            f"&& echo {now} > {_q(applied)}.part && sync {_q(applied)}.part && mv -f {_q(f'{applied}.part', applied)}",
             seconds,
         )
     )

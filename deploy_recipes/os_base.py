@@ -1,0 +1,193 @@
+"""What every host of the site has in common: zone, language, names of the other hosts, time, kernel settings, limits."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from implops.deploy import probes
+from implops.errors import StepError
+from implops.site import Host, Site
+
+META = {"id": "os_base", "roles": "*", "needs": (), "timeout": 900}
+
+BEGIN, END = "# implops begin", "# implops end"
+# Accept backlog of a busy pool; keepalive below the hour after which firewalls forget a quiet connection; a database
+# is not swapped out for file cache.
+SERVER = {"net.core.somaxconn": "4096", "net.ipv4.tcp_keepalive_time": "600"}
+DATABASE = {"vm.swappiness": "10"}
+# Of the accounts that the site's services run as; units carry the same for what systemd starts.
+LIMITS = {"nofile": 65535, "nproc": 65535}
+ACCOUNTS = {"db": "postgres", "app": "tomcat"}
+
+
+def _locale(site: Site, host: Host) -> str:
+    """The locale that the database asks for, where the system does not have it built in; else empty."""
+    if site.database is None or "db" not in host.roles or site.database.locale.startswith("C."):
+        return ""
+    return site.database.locale.split(".")[0]
+
+
+def _sysctl(host: Host) -> dict[str, str]:
+    wanted = dict(SERVER) if {"db", "app"} & set(host.roles) else {}
+    return wanted | (DATABASE if "db" in host.roles else {})
+
+
+def _accounts(host: Host) -> list[str]:
+    return [account for role, account in ACCOUNTS.items() if role in host.roles]
+
+
+def packages(site: Site, host: Host) -> list[str]:
+    return ["tzdata", "procps", *(["locales"] if _locale(site, host) else [])]
+
+
+def sets(site: Site, host: Host) -> list[tuple[str, str, str]]:
+    locale = _locale(site, host)
+    return [
+        *(("package", name, "") for name in packages(site, host)),
+        ("zone", site.time.zone, ""),
+        ("lang", "C.UTF-8", ""),
+        *([("locale", f"{locale}.utf8", "")] if locale else []),
+        ("hosts", "/etc/hosts", ""),
+        ("timesync", " ".join(site.time.ntp), ""),
+        *(("sysctl", name, value) for name, value in _sysctl(host).items()),
+        *(("limit", name, str(value)) for name, value in (LIMITS if _accounts(host) else {}).items()),
+    ]
+
+
+def params(site: Site, host: Host) -> dict[str, Any]:
+    domain = f".{site.dns.zone}" if site.dns else ""
+    return {
+        "zone": site.time.zone,
+        "locale": _locale(site, host),
+        "hosts": [[one.address, *([one.name + domain] if domain else []), one.name] for one in site.hosts.values()],
+        # A host that is itself a time server of the site keeps the configuration that it has.
+        "ntp": [] if host.address in site.time.ntp else site.time.ntp,
+        "sysctl": _sysctl(host),
+        "accounts": _accounts(host),
+    }
+
+
+def hosts_file(text: str, own: list[str], entries: list[list[str]]) -> str:
+    """/etc/hosts with our block first (the first match wins) and without the host's own name on 127.0.1.1."""
+    kept, ours = [], False
+    for line in text.splitlines():
+        if line.strip() in (BEGIN, END):
+            ours = line.strip() == BEGIN
+            continue
+        words = line.partition("#")[0].split()
+        if words and words[0] == "127.0.1.1":
+            left = [word for word in words[1:] if word not in own]
+            line = f"127.0.1.1\t{' '.join(left)}" if left else ""
+            ours_now = ours or not left
+        else:
+            ours_now = ours
+        if not ours_now:
+            kept.append(line)
+    block = [BEGIN, *(f"{entry[0]}\t{' '.join(entry[1:])}" for entry in entries), END]
+    return "\n".join([*block, *kept]) + "\n"
+
+
+def other_sources(text: str) -> set[str]:
+    """Servers that chrony's configuration (all files, concatenated) names already."""
+    return {match[1] for match in re.finditer(r"^\s*(?:server|peer|pool)\s+(\S+)", text, re.MULTILINE)}
+
+
+def install() -> None:
+    from pyinfra import host
+
+    from implops.deploy import ops
+
+    d = host.data
+    ops.install(d.packages, d.bundle, name="recipe.os_base.packages")
+    ops.links([("/etc/localtime", f"/usr/share/zoneinfo/{d.zone}")], name="recipe.os_base.zone")
+    ops.write([ops.File("/etc/timezone", f"{d.zone}\n")], name="recipe.os_base.timezone")
+    ops.bounded_shell(
+        "echo LANG=C.UTF-8 > /etc/default/locale",
+        unless="grep -Eiqs '^LANG=\"?[^\"]*utf-?8' /etc/default/locale",
+        name="recipe.os_base.lang",
+    )
+    if d.locale:
+        line = f"{d.locale}.UTF-8 UTF-8"
+        ops.bounded_shell(
+            f"grep -qxF '{line}' /etc/locale.gen || echo '{line}' >> /etc/locale.gen; locale-gen >/dev/null && sync",
+            120,
+            unless=f"locale -a | grep -qx '{d.locale}.utf8'",
+            name="recipe.os_base.locale",
+        )
+    own = next(entry for entry in d.hosts if entry[-1] == host.name)[1:]
+    text = hosts_file(ops.fact("cat /etc/hosts 2>/dev/null; true"), own, d.hosts)
+    ops.write([ops.File("/etc/hosts", text)], name="recipe.os_base.hosts")
+    _kernel(d)
+    if d.accounts:
+        rows = [f"{account} - {name} {value}\n" for account in d.accounts for name, value in LIMITS.items()]
+        ops.write([ops.File("/etc/security/limits.d/60-implops.conf", "".join(rows))], name="recipe.os_base.limits")
+    if d.ntp:
+        _time(host.name, d.ntp)
+
+
+def _kernel(d: Any) -> None:
+    from implops.deploy import ops
+
+    if not d.sysctl:
+        return
+    path = "/etc/sysctl.d/60-implops.conf"
+    text = "".join(f"{name} = {value}\n" for name, value in d.sysctl.items())
+    ops.write([ops.File(path, text)], name="recipe.os_base.sysctl")
+    differs = " || ".join(f'[ "$(sysctl -n {name})" != {value} ]' for name, value in d.sysctl.items())
+    # A container may not set what belongs to the machine's kernel (vm.*): the file is there, the check says the rest.
+    inside = "systemd-detect-virt -cq"
+    settable = " || ".join(
+        f'{{ [ "$(sysctl -n {name})" != {value} ] && [ -w /proc/sys/{name.replace(".", "/")} ]; }}' for name, value in d.sysctl.items()
+    )
+    ops.bounded_shell(
+        f"sysctl -q -p {path} || {inside}",
+        unless=f"if {inside}; then ! {{ {settable}; }}; else ! {{ {differs}; }}; fi",
+        name="recipe.os_base.sysctl_now",
+    )
+
+
+def _time(name: str, servers: list[str]) -> None:
+    from implops.deploy import ops
+
+    asked = "for p in chrony systemd-timesyncd; do dpkg-query -W -f='${db:Status-Abbrev}' $p 2>/dev/null | grep -q '^.i' && echo $p; done; true"
+    there = ops.fact(asked).split()
+    if "chrony" in there:
+        # Debian's own pool is on the Internet: the declared servers shall be the only reference.
+        ops.bounded_shell(
+            "sed -i -E 's/^(pool [0-9]\\.debian\\.pool\\.ntp\\.org.*)/# \\1/' /etc/chrony/chrony.conf && sync /etc/chrony/chrony.conf",
+            unless="! grep -Eq '^pool [0-9]\\.debian\\.pool\\.ntp\\.org' /etc/chrony/chrony.conf",
+            name="recipe.os_base.time",
+        )
+        path = "/etc/chrony/sources.d/implops.sources"
+        found = ops.fact(
+            "cd /etc/chrony && cat chrony.conf conf.d/*.conf $(ls sources.d/*.sources 2>/dev/null | grep -v /implops) 2>/dev/null; true"
+        )
+        missing = [one for one in servers if one not in other_sources(found)]
+        text = "".join(f"server {one} iburst\n" for one in missing)
+        ops.write([ops.File(path, text)], name="recipe.os_base.time_servers")
+        files, unit = [path, "/etc/chrony/chrony.conf"], "chrony.service"
+    elif there:
+        path = "/etc/systemd/timesyncd.conf.d/implops.conf"
+        text = f"[Time]\nNTP={' '.join(servers)}\nFallbackNTP=\n"
+        ops.write([ops.File(path, text)], name="recipe.os_base.time_servers")
+        files, unit = [path], "systemd-timesyncd.service"
+    else:
+        raise StepError("recipe.os_base.no_time", host=name)
+    ops.service([unit], name="recipe.os_base.time_enabled")
+    ops.restart_if_stale(unit, files, name="recipe.os_base.time_restart")
+
+
+def verify(site: Site, host: Host) -> list[probes.Probe]:
+    zone = f'[ "$(readlink -f /etc/localtime)" = "$(readlink -f /usr/share/zoneinfo/{site.time.zone})" ]'
+    found = [
+        probes.shell(f"zone:{site.time.zone}", zone),
+        probes.shell(f"hosts:{host.name}", f"getent ahostsv4 {host.name} | grep -q '^{host.address} '"),
+    ]
+    locale = _locale(site, host)
+    if locale:
+        found.append(probes.shell(f"locale:{locale}.utf8", f"locale -a | grep -qx {locale}.utf8"))
+    if host.address not in site.time.ntp:
+        running = "systemctl is-active -q chrony || systemctl is-active -q systemd-timesyncd"
+        found.append(probes.shell("timesync", running, stable_s=1))
+    return found

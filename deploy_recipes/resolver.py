@@ -1,0 +1,61 @@
+"""Point a host's resolver at the site's own DNS servers, once they answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from implops.deploy import probes
+from implops.site import Host, Site
+
+META = {"id": "resolver", "roles": "*", "needs": ("os_base", "bind9"), "timeout": 120}
+
+# glibc reads no more than three.
+SERVERS = 3
+CONF, KEPT = "/etc/resolv.conf", "/etc/resolv.conf.before-implops"
+
+
+def wanted(site: Site, host: Host) -> bool:
+    return site.dns is not None
+
+
+def _servers(site: Site) -> list[str]:
+    return [one.address for one in site.with_role("dns")][:SERVERS]
+
+
+def sets(site: Site, host: Host) -> list[tuple[str, str, str]]:
+    return [("resolver", address, "") for address in _servers(site)]
+
+
+def params(site: Site, host: Host) -> dict[str, Any]:
+    assert site.dns
+    return {"servers": _servers(site), "zone": site.dns.zone}
+
+
+def install() -> None:
+    from pyinfra import host
+
+    from implops.deploy import ops
+
+    d = host.data
+    if ops.fact(f"readlink -f {CONF} | grep '^/run/systemd/resolve/'; true"):
+        path = "/etc/systemd/resolved.conf.d/implops.conf"
+        text = f"[Resolve]\nDNS={' '.join(d.servers)}\nDomains={d.zone}\n"
+        ops.write([ops.File(path, text)], name="recipe.resolver.conf")
+        ops.restart_if_stale("systemd-resolved.service", [path], name="recipe.resolver.restart")
+        return
+    text = f"search {d.zone}\n" + "".join(f"nameserver {one}\n" for one in d.servers)
+    text += "options timeout:2 attempts:2\n"
+    ops.bounded_shell(
+        f"if [ -e {CONF} ]; then cp -p {CONF} {KEPT}; else : > {KEPT}; fi",
+        unless=f"[ -e {KEPT} ]",
+        name="recipe.resolver.keep",
+    )
+    ops.write([ops.File(CONF, text)], name="recipe.resolver.conf")
+
+
+def verify(site: Site, host: Host) -> list[probes.Probe]:
+    assert site.dns
+    name = f"{host.name}.{site.dns.zone}"
+    # /etc/hosts knows the name too: ask the name servers themselves.
+    ask = f"getent -s dns ahostsv4 {name} | grep -q '^{host.address} '"
+    return [probes.shell(f"resolve:{name}", ask)]

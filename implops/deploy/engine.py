@@ -1,0 +1,171 @@
+"""Runs a plan: starts the worker, hands it the steps that are ready, tells the journal before and after each.
+
+No gevent here. Steps form a graph: hosts work side by side, a host does one step at a time, and what failed stops only
+what needs it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from implops.deploy.plan import Plan, Step
+from implops.errors import StepError
+from implops.secrets import redactor
+
+
+@dataclass
+class Done:
+    """How a step ended. ``state``: good, kept (the journal says good and it still holds), failed, lost (connection),
+    unknown (the worker died under it), blocked (something it needs is not good). Times in whole milliseconds.
+    """
+
+    step: Step
+    state: str
+    changed: int = 0
+    same: int = 0
+    ms: int = 0
+    error: dict[str, Any] | None = None
+    probes: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def good(self) -> bool:
+        return self.state in ("good", "kept")
+
+
+@dataclass(frozen=True)
+class Journal:
+    """What the engine tells while it runs. ``started`` must have written its row when it returns."""
+
+    started: Callable[[Step], None]
+    op: Callable[[Step, dict[str, Any]], None]
+    finished: Callable[[Done], None]
+
+
+def run(plan: Plan, run_id: str, keep: frozenset[str], journal: Journal, log: Path) -> list[Done]:
+    """Run all steps; how each ended, in the order of the plan. ``keep``: ids that only have to be verified.
+
+    Raises StepError when the worker cannot be started. KeyboardInterrupt passes after the running operations ended.
+    """
+    with log.open("ab") as errors:
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "implops.deploy.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            # Ctrl-C is for us: the worker learns it by the end of its input, and finishes what it is doing.
+            start_new_session=True,
+        )
+        assert worker.stdin and worker.stdout
+        try:
+            _greet(worker.stdin, plan)
+            return _conduct(plan, run_id, keep, journal, worker.stdin, worker.stdout)
+        finally:
+            _close(worker, worker.stdin)
+
+
+def _greet(stdin: IO[bytes], plan: Plan) -> None:
+    reference = plan.site.ssh.sudo_password
+    password = reference.resolve().reveal() if reference else ""
+    greeting = {
+        "site": str(plan.site.path),
+        "model": plan.site.model_sha256,
+        "hosts": [host.name for host in plan.hosts()],
+        "sudo_password": password,
+        "secrets": redactor.known(),
+    }
+    _write(stdin, greeting)
+
+
+def _write(stdin: IO[bytes], message: dict[str, Any]) -> None:
+    try:
+        stdin.write(json.dumps(message, ensure_ascii=False).encode() + b"\n")
+        stdin.flush()
+    except BrokenPipeError:
+        raise StepError("deploy.worker_died") from None
+
+
+def _close(worker: subprocess.Popen[bytes], stdin: IO[bytes]) -> None:
+    """End its input and wait: the operation that runs on a host now is finished, none begins."""
+    assert worker.stdout
+    with contextlib.suppress(BrokenPipeError):
+        stdin.close()
+    while worker.stdout.read(65536):
+        pass  # nobody asks any more, but a full pipe would hold the worker up
+    worker.wait()
+
+
+def _conduct(
+    plan: Plan, run_id: str, keep: frozenset[str], journal: Journal, stdin: IO[bytes], stdout: IO[bytes]
+) -> list[Done]:
+    done: dict[str, Done] = {}
+    running: dict[str, Step] = {}
+
+    def end(one: Done) -> None:
+        done[one.step.id] = one
+        journal.finished(one)
+
+    def hand_out() -> None:
+        for step in _ready(plan, done, running, end):
+            # Params may read files and resolve secrets: a mistake there must come before the row says "started".
+            mode = "verify" if step.id in keep else "run"
+            order = plan.order(step, run_id, mode)
+            journal.started(step)
+            running[step.id] = step
+            _write(stdin, order)
+
+    hand_out()
+    while running:
+        line = stdout.readline()
+        if not line:
+            for step in running.values():
+                end(Done(step, "unknown", error={"code": "worker"}))
+            running.clear()
+            for step in plan.steps:
+                if step.id not in done:
+                    end(Done(step, "blocked", error={"code": "worker"}))
+            break
+        message = json.loads(line)
+        step = plan.step(message["step"])
+        if message["event"] == "op":
+            journal.op(step, message)
+            continue
+        del running[step.id]
+        if message["error"] and message["error"]["code"] == "probe" and step.id in keep:
+            # Good then, not good now: do it again, from the start.
+            keep -= {step.id}
+        else:
+            end(_done(step, message, kept=step.id in keep))
+        hand_out()
+    return [done[step.id] for step in plan.steps]
+
+
+def _ready(plan: Plan, done: dict[str, Done], running: dict[str, Step], end: Callable[[Done], None]) -> Iterator[Step]:
+    """Steps that can start now; those that never will are ended as blocked."""
+    for step in plan.steps:
+        if step.id in done or step.id in running:
+            continue
+        broken = [need for need in step.needs if need in done and not done[need].good]
+        # A host that is gone or has failed gets no further step: its state is to be looked at first.
+        broken += [one.step.id for one in done.values() if one.step.host.name == step.host.name and not one.good]
+        if broken:
+            end(Done(step, "blocked", error={"code": "needs", "steps": sorted(set(broken))}))
+        elif all(need in done for need in step.needs) and not any(
+            one.host.name == step.host.name for one in running.values()
+        ):
+            yield step
+
+
+def _done(step: Step, message: dict[str, Any], *, kept: bool) -> Done:
+    error = message["error"]
+    state = "failed" if error else "kept" if kept else "good"
+    if error and message.get("lost"):
+        state = "lost"
+    numbers = {name: message[name] for name in ("changed", "same", "ms")}
+    return Done(step, state, error=error, probes=message["probes"], **numbers)

@@ -1,0 +1,48 @@
+"""What the records say about an earlier run: which steps were good, and from which check it started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from implops.errors import InputError
+from implops.store import Event, Store
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A deployment that did not come to a good end. ``good``: step id -> the key it was good with."""
+
+    run: str
+    check_run: str
+    good: dict[str, str]
+
+
+def unfinished(store: Store, word: str) -> Earlier:
+    """The run that ``--resume`` names: ``last``, its id, or the beginning or end of it.
+
+    Raises InputError for an unknown run, and for one that has nothing left to do.
+    """
+    starts = [one for one in store.events(kind="deploy.started") if not one.payload["resumed"]]
+    found = starts[-1:] if word == "last" else [one for one in starts if word and _fits(one.run, word)]
+    if len(found) != 1:
+        raise InputError("deploy.no_such_run", run=word, known=" ".join(one.run for one in starts[-3:]) or "-")
+    run = found[0].run
+    ended = store.events(kind="deploy.finished", run=run)
+    if ended and ended[-1].payload["conclusion"] == "pass":
+        raise InputError("deploy.already_good", run=run)
+    return Earlier(run, str(found[0].payload["check_run"]), _good(store.events(run=run)))
+
+
+def _fits(run: str, word: str) -> bool:
+    return run.startswith(word.upper()) or run.endswith(word.upper())
+
+
+def _good(events: list[Event]) -> dict[str, str]:
+    """A step that was started again after it was good is not good until it says so again."""
+    good: dict[str, str] = {}
+    for event in events:
+        if event.kind == "step.started":
+            good.pop(event.payload["step"], None)
+        elif event.kind == "step.finished" and event.payload["state"] in ("good", "kept"):
+            good[event.payload["step"]] = event.payload["key"]
+    return good

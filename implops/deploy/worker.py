@@ -1,0 +1,262 @@
+"""The process that runs recipes: pyinfra in immediate mode. The only user of its API beside ``ops``.
+
+gevent patches this process, so nothing else lives in it: no database, no terminal. It speaks JSON lines. Input:
+one greeting, then one message a step; output: ``op`` and ``step`` messages. Secrets come over standard input
+only. End of file on standard input (our parent has ended or was killed) lets no further operation begin.
+"""
+
+from gevent import monkey
+
+monkey.patch_all()
+
+import json  # noqa: E402 - gevent's patch comes before everything that opens sockets or threads
+import logging  # noqa: E402
+import os  # noqa: E402
+import shlex  # noqa: E402
+import sys  # noqa: E402
+import time  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
+
+import gevent  # noqa: E402
+from gevent.fileobject import FileObjectThread  # noqa: E402
+from gevent.lock import RLock  # noqa: E402
+from pyinfra.api import BaseStateCallback, Config, Inventory, State  # noqa: E402
+from pyinfra.api.exceptions import NestedOperationError, PyinfraError  # noqa: E402
+from pyinfra.api.host import Host as PyinfraHost  # noqa: E402
+from pyinfra.api.state import StateStage  # noqa: E402
+from pyinfra.connectors.base import BaseConnector  # noqa: E402
+from pyinfra.connectors.util import CommandOutput, OutputLine, make_unix_command_for_host  # noqa: E402
+from pyinfra.context import ctx_host, ctx_state  # noqa: E402
+
+from implops import kit  # noqa: E402
+from implops.deploy import probes  # noqa: E402
+from implops.errors import ImplopsError  # noqa: E402
+from implops.remote import Connection, ConnectionLost, connect  # noqa: E402
+from implops.secrets import Secret, redactor  # noqa: E402
+from implops.site import Site, load  # noqa: E402
+
+# A command ends itself on the target (ops.guarded: up to 900 s and 60 s of waiting); this is the fence around it.
+COMMAND_SECONDS = 1100.0
+_OUTPUT_KEPT = 4000
+
+
+class FactUnknown(PyinfraError):
+    """The host gave no answer; the default of a fact must not pass for one."""
+
+
+class Stopped(PyinfraError):
+    """Asked to stop: no further operation begins."""
+
+
+class StrictState(State):
+    """A fact that cannot be had stops the recipe. pyinfra itself would go on with the fact's default."""
+
+    def fail_hosts(self, hosts_to_fail: set[PyinfraHost], activated_count: int | None = None) -> None:
+        if hosts_to_fail:
+            raise FactUnknown(" ".join(sorted(one.name for one in hosts_to_fail)))
+
+
+class StrictLog(logging.Handler):
+    """A fact whose program is missing only warns in pyinfra 3, and the recipe would read the default."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "command not found" in record.getMessage():
+            raise FactUnknown(record.getMessage())
+
+
+class Carrier(BaseConnector):
+    """pyinfra's commands over our own connection: strict host keys, one sudo attempt, no password in a command."""
+
+    def __init__(self, state: State, host: PyinfraHost, connection: Connection) -> None:
+        super().__init__(state, host)
+        self.connection = connection
+
+    @staticmethod
+    def make_names_data(name: str) -> Any:
+        yield name, {}, []
+
+    def disconnect(self) -> None:
+        self.connection.close()
+
+    def run_shell_command(
+        self, command: Any, print_output: bool = False, print_input: bool = False, **arguments: Any
+    ) -> tuple[bool, CommandOutput]:
+        stdin = arguments.pop("_stdin", None) or ""
+        timeout = arguments.pop("_timeout", None) or COMMAND_SECONDS
+        good = arguments.pop("_success_exit_codes", None) or [0]
+        for name in ("_get_pty", "_sudo_password", "_sudo_askpass_path"):
+            arguments.pop(name, None)
+        # We are root already; only another account needs sudo (without a password, as root).
+        arguments["_sudo"] = bool(arguments.get("_sudo_user"))
+        text = make_unix_command_for_host(self.state, self.host, command, **arguments).get_raw_value()
+        data = stdin if isinstance(stdin, str) else "\n".join(stdin)
+        result = self.connection.command(text, data.encode(), timeout=timeout, sudo=True)
+        lines = [
+            OutputLine(name, line)
+            for name, raw in (("stdout", result.out), ("stderr", result.err))
+            for line in raw.decode("utf-8", "replace").splitlines()
+        ]
+        return result.rc in good, CommandOutput(lines)
+
+    def put_file(
+        self, filename_or_io: Any, remote_filename: str, remote_temp_filename: str | None = None, **_: Any
+    ) -> bool:
+        body = filename_or_io.read() if hasattr(filename_or_io, "read") else Path(filename_or_io).read_bytes()
+        body = body.encode() if isinstance(body, str) else body
+        path = shlex.quote(remote_filename)
+        command = f"umask 077; cat > {path}.part && mv -f {path}.part {path}"
+        return self.connection.command(command, body, timeout=COMMAND_SECONDS, sudo=True).rc == 0
+
+    def get_file(self, remote_filename: str, filename_or_io: Any, *_: Any, **__: Any) -> bool:
+        raise NotImplementedError("recipes read the target by facts")
+
+
+class Watch(BaseStateCallback):
+    """Times operations, tells about each, and keeps the next one from beginning when asked to stop."""
+
+    def __init__(self, worker: "Worker") -> None:
+        self.worker = worker
+        self.began: dict[tuple[str, str], float] = {}
+
+    def operation_host_start(self, state: State, host: PyinfraHost, op_hash: str) -> None:
+        if self.worker.stopping:
+            raise Stopped(host.name)
+        self.began[host.name, op_hash] = time.monotonic()
+
+
+class Worker:
+    """Runs the steps that its parent sends, at most one a host at a time (the parent sees to that)."""
+
+    def __init__(self, greeting: dict[str, Any], out: int) -> None:
+        self.out, self.writing, self.stopping = out, RLock(), False
+        for value in greeting["secrets"]:
+            redactor.add(value)
+        self.site: Site = load(Path(greeting["site"]))
+        if self.site.model_sha256 != greeting["model"]:
+            raise AssertionError("the site file changed under us")
+        self.password = Secret(greeting["sudo_password"]) if greeting["sudo_password"] else None
+        names = greeting["hosts"]
+        self.state = StrictState(Inventory(([(name, {}) for name in names], {})), Config(), check_for_changes=False)
+        self.watch = Watch(self)
+        self.state.add_callback_handler(self.watch)
+        for stage in (StateStage.Connect, StateStage.Prepare, StateStage.Execute):
+            self.state.set_stage(stage)
+        self.state.is_executing = True
+        self.numbers = dict.fromkeys(names, 0)
+
+    def say(self, **message: Any) -> None:
+        line = json.dumps(redactor.value(message), ensure_ascii=False).encode() + b"\n"
+        with self.writing:
+            os.write(self.out, line)
+
+    def step(self, order: dict[str, Any]) -> None:
+        """Run one step and tell how it ended; never raises."""
+        began = time.monotonic()
+        answer: dict[str, Any] = {"error": None, "changed": 0, "same": 0, "probes": []}
+        try:
+            host = self._host(order["host"])
+            if order["mode"] == "run":
+                self._install(host, order, answer)
+            if answer["error"] is None:
+                self._verify(host.connector.connection, order, answer)
+        except ImplopsError as error:
+            params = {name: str(value) for name, value in error.params.items()}
+            answer["error"] = {"code": "host", "exit": error.code, "key": error.key, "params": params}
+            answer["lost"] = isinstance(error, ConnectionLost)
+        except Exception as error:
+            answer["error"] = {"code": "bug", "detail": f"{type(error).__name__}: {error}"[:_OUTPUT_KEPT]}
+        self.say(event="step", step=order["step"], ms=round((time.monotonic() - began) * 1000), **answer)
+
+    def _host(self, name: str) -> PyinfraHost:
+        host = self.state.inventory.get_host(name)
+        if not host.connected:
+            connection = connect(self.site, self.site.hosts[name])
+            connection.sudo_password = self.password
+            host.connector = Carrier(self.state, host, connection)
+            host.connected = True
+            self.state.activate_host(host)
+        return host
+
+    def _install(self, host: PyinfraHost, order: dict[str, Any], answer: dict[str, Any]) -> None:
+        host.data.override_datas.clear()
+        host.data.override_datas.update(order["data"])
+        module = kit.load(Path(order["path"]), "deploy_recipes")
+        first, self.numbers[host.name] = len(host.op_hash_order), self.numbers[host.name] + 1
+        error: dict[str, Any] | None = None
+        with ctx_state.use(self.state), ctx_host.use(host):
+            # Part of an operation's identity: unique for each step and host.
+            host.loop_position = [self.numbers[host.name], host.name]
+            try:
+                module.install()
+            except NestedOperationError:
+                error = {"code": "failed", "detail": ""}
+            except FactUnknown as unknown:
+                error = {"code": "unknown", "detail": str(unknown)}
+            except Stopped:
+                error = {"code": "stopped", "detail": ""}
+            finally:
+                host.loop_position = []
+                for op in host.op_hash_order[first:]:
+                    self._tell(host, order, op, answer, error)
+        answer["error"] = error
+
+    def _tell(
+        self, host: PyinfraHost, order: dict[str, Any], op: str, answer: dict[str, Any], error: dict[str, Any] | None
+    ) -> None:
+        if op not in self.state.ops[host]:
+            return
+        meta = self.state.ops[host][op].operation_meta
+        name = sorted(self.state.op_meta[op].names)[0]
+        began = self.watch.began.get((host.name, op))
+        if not meta.is_complete():
+            status, out = "unfinished", ""
+        else:
+            status = "failed" if meta.did_error() else "changed" if meta.did_change() else "same"
+            out = "\n".join([*meta.stdout_lines, *meta.stderr_lines])[-_OUTPUT_KEPT:]
+        if status in ("changed", "same"):
+            answer[status] += 1
+        elif error is not None and not error["detail"]:
+            error["detail"], error["op"] = out, name
+        ms = round((time.monotonic() - began) * 1000) if began else 0
+        self.say(event="op", step=order["step"], op=name, status=status, ms=ms, output=out)
+
+    def _verify(self, connection: Connection, order: dict[str, Any], answer: dict[str, Any]) -> None:
+        if not order["probes"]:
+            return
+        patient = order["mode"] == "run"
+        waits = sum(one["deadline_s"] + one["stable_s"] + 25 for one in order["probes"])
+        script = probes.script(order["probes"], patient=patient)
+        result = connection.run(script, timeout=float(waits + 30), sudo=True)
+        states = {}
+        for line in result.text.splitlines():
+            words = line.split()
+            if len(words) == 3 and words[0].isdigit() and words[1] in ("ok", "bad"):
+                states[int(words[0])] = (words[1], int(words[2]))
+        for number, one in enumerate(order["probes"]):
+            state, ms = states.get(number, ("unknown", 0))
+            answer["probes"].append({"id": one["id"], "state": state, "ms": ms})
+        bad = [one["id"] for one in answer["probes"] if one["state"] != "ok"]
+        if bad or result.rc:
+            detail = result.err.decode("utf-8", "replace").strip()[-_OUTPUT_KEPT:]
+            answer["error"] = {"code": "probe", "probes": bad, "detail": detail}
+
+
+def main() -> None:
+    # Whatever a recipe prints goes to stderr: a stray line must not stand between our messages.
+    out = os.dup(1)
+    os.dup2(2, 1)
+    log = logging.getLogger("pyinfra")
+    log.propagate = False
+    log.addHandler(StrictLog(logging.WARNING))
+    source = FileObjectThread(sys.stdin.buffer, "rb", close=False)
+    worker = Worker(json.loads(source.readline()), out)
+    running = []
+    for line in iter(source.readline, b""):
+        running.append(gevent.spawn(worker.step, json.loads(line)))
+    worker.stopping = True
+    gevent.joinall(running)
+
+
+if __name__ == "__main__":
+    main()
