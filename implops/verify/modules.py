@@ -24,6 +24,7 @@ from typing import Any, Literal
 
 import paramiko
 
+from implops import texts
 from implops.errors import HostError
 from implops.remote import Connection, ConnectionLost
 from implops.site import Host, Site
@@ -34,7 +35,7 @@ ANSWER_SECONDS = 10.0
 _BODY_LIMIT = 4 * 2**20
 _KEPT = 4096
 # What browsers do (WHATWG Encoding): these names stand for their supersets.
-_CHARSETS = {"gb2312": "gb18030", "gbk": "gb18030", "iso-8859-1": "cp1252", "us-ascii": "cp1252", "latin1": "cp1252"}
+_CHARSETS = {"gb2312": "gb18030", "gbk": "gb18030", "us-ascii": "latin-1"}
 _META = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_:.-]{1,40})", re.IGNORECASE)
 
 
@@ -60,8 +61,8 @@ class Answer:
     error: dict[str, Any] | None
     body: bytes
 
-    def plain(self) -> dict[str, Any]:
-        """The answer for a record: no bytes, no floats."""
+    def payload(self) -> dict[str, Any]:
+        """The answer for a record: no bytes, no floats. ``reason`` says it in words."""
         kept = asdict(self)
         del kept["body"]
         return kept
@@ -118,6 +119,16 @@ def ask_all(
     # sshd takes 10 channels of a connection at a time by default (MaxSessions counts sessions; forwards are cheap).
     with ThreadPoolExecutor(max_workers=max(1, min(8, len(wanted)))) as pool:
         return list(pool.map(one, wanted))
+
+
+def reason(payload: dict[str, Any], language: str | None = None) -> str:
+    """What an ``Answer.payload()`` says, in words: ``200`` or the fault, and whether it came and went."""
+    error = payload["error"]
+    said = texts.say(error["key"], lang=language, **error["params"]) if error else str(payload["status"])
+    if payload["flaps"]:
+        counts = {"asked": payload["asked"], "bad": payload["bad"]}
+        return texts.say("verify.flapping", lang=language, said=said, **counts)
+    return said
 
 
 def _watch(
@@ -190,19 +201,21 @@ def _judge(module: Module, response: http.client.HTTPResponse, body: bytes, ms: 
 
 def _text_fault(wanted: str, response: http.client.HTTPResponse, body: bytes) -> dict[str, Any] | None:
     charset = response.headers.get_content_charset() or _meta_charset(body) or "utf-8"
+    undecodable: int | None = None
     try:
-        text = body.decode(_CHARSETS.get(charset, charset))
+        if _contains(body.decode(_CHARSETS.get(charset, charset)), wanted):
+            return None
     except LookupError:
         return _fault("charset_unknown", charset=charset[:40])
     except UnicodeDecodeError as error:
-        return _fault("charset_wrong", charset=charset, offset=error.start)
-    if _contains(text, wanted):
-        return None
+        undecodable = error.start
     for other in ("utf-8", "gb18030"):
         # The text is there, but a browser that believes the declaration shows something else.
         with contextlib.suppress(UnicodeDecodeError):
             if _contains(body.decode(other), wanted):
                 return _fault("charset", charset=charset, real=other)
+    if undecodable is not None:
+        return _fault("charset_wrong", charset=charset, offset=undecodable)
     return _fault("text", text=wanted)
 
 
