@@ -73,7 +73,7 @@ def install() -> None:
                 "bind9.zone.j2", zone=zone, serial=number, records=records, servers=d.servers, hostmaster=d.hostmaster
             )
 
-        same = old.isdigit() and text(int(old)).strip() == there.strip()
+        same = old.isdigit() and text(int(old)).split() == there.split()
         files.append(ops.File(path, text(serial(old, same, ops.fact("date +%Y%m%d")))))
     check = " && ".join(f'named-checkzone -q {zone} "${number}"' for number, zone in enumerate(d.zones, 1))
     ops.replace(files, check, name="recipe.bind9.zones")

@@ -70,20 +70,15 @@ def params(site: Site, host: Host) -> dict[str, Any]:
 
 def hosts_file(text: str, own: list[str], entries: list[list[str]]) -> str:
     """/etc/hosts with our block first (the first match wins) and without the host's own name on 127.0.1.1."""
-    kept, ours = [], False
-    for line in text.splitlines():
-        if line.strip() in (BEGIN, END):
-            ours = line.strip() == BEGIN
-            continue
-        words = line.partition("#")[0].split()
-        if words and words[0] == "127.0.1.1":
-            left = [word for word in words[1:] if word not in own]
-            line = f"127.0.1.1\t{' '.join(left)}" if left else ""
-            ours_now = ours or not left
-        else:
-            ours_now = ours
-        if not ours_now:
+    text = re.sub(rf"^{BEGIN}\n.*?^{END}\n", "", f"{text}\n", flags=re.DOTALL | re.MULTILINE)
+    kept = []
+    for line in text.rstrip("\n").splitlines():
+        address, *names = line.partition("#")[0].split() or [""]
+        left = [name for name in names if name not in own]
+        if address != "127.0.1.1" or left == names:
             kept.append(line)
+        elif left:
+            kept.append(f"{address}\t{' '.join(left)}")
     block = [BEGIN, *(f"{entry[0]}\t{' '.join(entry[1:])}" for entry in entries), END]
     return "\n".join([*block, *kept]) + "\n"
 
@@ -138,7 +133,8 @@ def _kernel(d: Any) -> None:
     # A container may not set what belongs to the machine's kernel (vm.*): the file is there, the check says the rest.
     inside = "systemd-detect-virt -cq"
     settable = " || ".join(
-        f'{{ [ "$(sysctl -n {name})" != {value} ] && [ -w /proc/sys/{name.replace(".", "/")} ]; }}' for name, value in d.sysctl.items()
+        f'{{ [ "$(sysctl -n {name})" != {value} ] && [ -w /proc/sys/{name.replace(".", "/")} ]; }}'
+        for name, value in d.sysctl.items()
     )
     ops.bounded_shell(
         f"sysctl -q -p {path} || {inside}",
@@ -179,7 +175,7 @@ def _time(name: str, servers: list[str]) -> None:
 
 
 def verify(site: Site, host: Host) -> list[probes.Probe]:
-    zone = f'[ "$(readlink -f /etc/localtime)" = "$(readlink -f /usr/share/zoneinfo/{site.time.zone})" ]'
+    zone = f'[ -e /etc/localtime ] && [ "$(readlink -f /etc/localtime)" = "$(readlink -f /usr/share/zoneinfo/{site.time.zone})" ]'
     found = [
         probes.shell(f"zone:{site.time.zone}", zone),
         probes.shell(f"hosts:{host.name}", f"getent ahostsv4 {host.name} | grep -q '^{host.address} '"),

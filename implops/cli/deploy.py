@@ -108,8 +108,7 @@ def _carry_out(
         outcome = _Outcome(steps, [])
         if all(one.good for one in steps):
             outcome.modules = _modules(session, connections.open, run)
-        failed = [one for one in outcome.modules if not one["good"]]
-        if all(one.good for one in steps) and not failed:
+        if all(one.good for one in steps) and not _bad(outcome.modules):
             outcome.backup = _back_up(session)
         _finish(session, made, bundle, run, check, outcome)
         return outcome
@@ -184,7 +183,7 @@ def _steps(session: Session, made: Plan, bundle: Bundle, run: Run, earlier: Any)
 def _modules(session: Session, open_: dict[str, Connection], run: Run) -> list[dict[str, Any]]:
     """Every module on every application host."""
     from implops.units import format_seconds
-    from implops.verify.modules import ask
+    from implops.verify.modules import ask_all
 
     site = session.site
     if site.system is None:
@@ -192,14 +191,24 @@ def _modules(session: Session, open_: dict[str, Connection], run: Run) -> list[d
     found = []
     with session.phase(texts.say("deploy.asking_modules")):
         for host in site.with_role("app"):
-            for module in site.system.modules:
-                answer = ask(site, open_[host.name], module, deadline=_MODULE_SECONDS, stable_for=_STABLE_SECONDS)
-                found.append(answer.payload())
-                run.event("module.finished", answer.payload())
-                result = texts.say(f"verify.reason.{answer.reason}", status=answer.status, detail=answer.detail)
+            modules = site.system.modules
+            answers = ask_all(site, open_[host.name], modules, deadline=_MODULE_SECONDS, stable_for=_STABLE_SECONDS)
+            for module, answer in zip(modules, answers, strict=True):
+                evidence = (run.keep(answer.body),) if answer.body else ()
+                payload = {**answer.plain(), "name": module.name, "requirement": module.requirement}
+                run.event("module.finished", payload, evidence)
+                found.append(payload)
                 took = format_seconds(answer.ms / 1000)
-                session.story(texts.say("deploy.module", name=module.name, url=answer.url, result=result, took=took))
+                session.story(
+                    texts.say("deploy.module", name=module.name, url=answer.url, result=_told(payload), took=took)
+                )
     return found
+
+
+def _told(module: dict[str, Any]) -> str:
+    if module["state"] == "fail":
+        return texts.say(module["error"]["key"], **module["error"]["params"])
+    return texts.say(f"form.result.{module['state']}")
 
 
 def _back_up(session: Session) -> str | None:
@@ -214,7 +223,7 @@ def _back_up(session: Session) -> str | None:
 
 
 def _finish(session: Session, made: Plan, bundle: Bundle, run: Run, check: Event, outcome: _Outcome) -> None:
-    good = all(one.good for one in outcome.steps) and all(one["good"] for one in outcome.modules)
+    good = all(one.good for one in outcome.steps) and not _bad(outcome.modules)
     recipes: dict[str, dict[str, str]] = {host.name: {} for host in made.hosts()}
     for one in outcome.steps:
         recipes[one.step.host.name][one.step.recipe.id] = "good" if one.good else one.state
@@ -234,6 +243,10 @@ def _finish(session: Session, made: Plan, bundle: Bundle, run: Run, check: Event
             "backup_run": outcome.backup,
         },
     )
+
+
+def _bad(modules: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [one for one in modules if one["state"] == "fail"]
 
 
 def _states(steps: list[Done]) -> list[str]:
@@ -290,10 +303,9 @@ def _answer(session: Session, outcome: _Outcome, finished: Event | None) -> int:
             click.echo(texts.say("deploy.done", changed=finished.payload["changed"], modules=len(outcome.modules)))
     for one in bad:
         click.echo(_why(one), err=True)
-    for module in outcome.modules:
-        if not module["good"]:
-            reason = texts.say(f"verify.reason.{module['reason']}", status=module["status"], detail=module["detail"])
-            click.echo(texts.say("deploy.module_bad", name=module["name"], url=module["url"], why=reason), err=True)
+    for module in _bad(outcome.modules):
+        about = {"name": module["name"], "url": module["url"], "why": _told(module)}
+        click.echo(texts.say("deploy.module_bad", **about), err=True)
     if finished.payload["conclusion"] != "pass":
         click.echo(texts.say("deploy.way_out", site=session.path, run=finished.run), err=True)
     return _code(outcome)
@@ -307,7 +319,7 @@ def _code(outcome: _Outcome) -> int:
         return 1
     if bad:
         return 3
-    return 1 if any(not one["good"] for one in outcome.modules) else 0
+    return 1 if _bad(outcome.modules) else 0
 
 
 def _why(done: Done) -> str:

@@ -55,7 +55,9 @@ class Folder:
 def template(name: str, **values: Any) -> str:
     """``templates/NAME`` of the kit, filled. A value that is missing is an error, never an empty text."""
     text = Path(host.data.templates[name]).read_text(encoding="utf-8")
-    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)  # noqa: S701 - no HTML
+    environment = Environment(  # noqa: S701 - no HTML
+        undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False, trim_blocks=True, lstrip_blocks=True
+    )
     return environment.from_string(text).render(values)
 
 
@@ -125,7 +127,7 @@ def replace(files: Sequence[File], check: str) -> Iterator[StringCommand]:
     for one in files:
         part, folder = f"{one.path}.part", str(Path(one.path).parent)
         lines += [
-            f"mkdir -p -m 755 {_q(folder)}; IFS= read -r body; printf %s \"$body\" | base64 -d > {_q(part)}",
+            f'mkdir -p -m 755 {_q(folder)}; IFS= read -r body; printf %s "$body" | base64 -d > {_q(part)}',
             f"chown {_q(f'{one.user}:{one.group}', part)}; chmod {_q(one.mode, part)}; sync {_q(part)}",
         ]
         moves.append(f"mv -fT {_q(part, one.path)}; sync {_q(folder)}")

@@ -40,6 +40,16 @@ def shell(id: str, command: str, *, deadline_s: int = 30, stable_s: int = 0) -> 
     return Probe(id, command, deadline_s, stable_s)
 
 
+def http(address: str, port: int, path: str, *, status: int = 200, deadline_s: int = 90) -> Probe:
+    """The server there answers ``GET path`` with ``status``; asked with bash alone (bare hosts have no curl)."""
+    ask = (
+        f"exec 3<>/dev/tcp/{address}/{int(port)} && "
+        f"printf 'GET %s HTTP/1.0\\r\\nHost: %s\\r\\n\\r\\n' {shlex.quote(path)} {shlex.quote(address)} >&3 && "
+        f'IFS= read -r line <&3 && echo "$line" && [[ $line == "HTTP/1."?" {int(status)} "* ]]'
+    )
+    return Probe(f"http:{address}:{port}{path}", f"timeout 15 bash -c {shlex.quote(ask)} 2>&1", deadline_s)
+
+
 def script(probes: list[dict[str, Any]], *, patient: bool) -> str:
     """One sh script that asks all probes: a line ``INDEX ok|bad MILLISECONDS`` each; exit status 1 when one is bad.
 
