@@ -149,7 +149,7 @@ def _configure(d: Any, conf: str) -> None:
     unit = f"postgresql@{d.major}-main.service"
     own = {"user": "postgres", "group": "postgres"}
     values = {
-        name: d[name]
+        name: getattr(d, name)
         for name in ("major", "data", "address", "port", "max_connections", "shared_buffers_kb", "zone", "locale",
                      "database", "owner", "app", "import_", "app_addresses")
     }  # fmt: skip

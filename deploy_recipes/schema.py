@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 from typing import Any
 
 from implops.deploy import probes
@@ -13,65 +14,93 @@ from implops.site import Host, Site
 META = {"id": "schema", "roles": ("db",), "needs": ("postgresql",), "timeout": 1800}
 
 SECONDS = 1500
-LOG = """create schema if not exists implops;
-create table if not exists implops.schema_log (
+FILES = "/var/lib/implops/bundle/files"
+# What is not a statement of its own: comments, strings, quoted names, dollar-quoted bodies.
+_QUOTED = re.compile(
+    r"--[^\n]*|/\*.*?\*/|\b[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|\"[^\"]*\"|\$(\w*)\$.*?\$\1\$", re.DOTALL
+)
+# One file is one transaction: a file that ends it half-way could not be undone.
+_CONTROL = {"begin", "start", "commit", "end", "rollback", "abort", "prepare", "savepoint", "release"}
+
+
+def wanted(site: Site, host: Host) -> bool:
+    return bool(site.database and site.system and site.system.schema_)
+
+
+def refused(text: str) -> tuple[int, str] | None:
+    """Line and word of the first thing a schema file may not have: the end of a transaction, or a psql command."""
+    bare = _QUOTED.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), text)
+    found = [(bare.count("\n", 0, match.start()) + 1, match[0]) for match in re.finditer(r"\\\S*", bare)]
+    position = 0
+    for statement in bare.split(";"):
+        word = re.match(r"\s*([a-zA-Z]+)", statement)
+        if word and word[1].lower() in _CONTROL:
+            found.append((bare.count("\n", 0, position + word.start(1)) + 1, word[1]))
+        position += len(statement) + 1
+    return min(found, default=None)
+
+
+def params(site: Site, host: Host) -> dict[str, Any]:
+    assert site.system and site.database
+    files = []
+    for path in site.system.schema_:
+        body = path.read_bytes()
+        try:
+            text = body.decode("utf-8")
+        except UnicodeDecodeError as error:
+            line = body.count(b"\n", 0, error.start) + 1
+            raise InputError("recipe.schema.not_utf8", place=f"{path}:{line}") from None
+        if bad := refused(text):
+            raise InputError("recipe.schema.refused", place=f"{path}:{bad[0]}", word=bad[1])
+        files.append({"name": path.name, "sha256": hashlib.sha256(body).hexdigest()})
+    database = site.database
+    return {"files": files, "database": database.name, "port": database.port, "owner": database.owner}
+
+
+def install() -> None:
+    from pyinfra import host
+
+    from implops.deploy import ops
+
+    d = host.data
+    log = f"""set local role {d.owner};
+create schema if not exists implops;
+create table implops.schema_log (
     position    integer     primary key,
     name        text        not null unique,
     sha256      text        not null,
     run         text        not null,
     executed_at timestamptz not null default now()
 );"""
-# What a statement is made of besides its words: comments, strings, quoted names, dollar-quoted bodies, COPY's data.
-_QUOTED = re.compile(
-    r"--[^\n]*|/\*.*?\*/|\b[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|\"[^\"]*\"|\$(\w*)\$.*?\$\1\$"
-    r"|(?<=;)\n(?P<copy>(?:[^\n]*\n)*?\\\.(?=\n|$))",
-    re.DOTALL,
-)
-_COPY = re.compile(r"\bcopy\b[^;]*\bfrom\s+stdin\b[^;]*$", re.IGNORECASE)
-# One file is one transaction: a file that ends it half-way could not be undone.
-_CONTROL = {"begin", "start", "commit", "end", "rollback", "abort", "prepare", "savepoint", "release"}
-_META = {"\\.", "\\restrict", "\\unrestrict"}
+    there = "to_regclass('implops.schema_log') is not null"
+    ops.sql([ops.Want(there, log)], d.database, d.port, name="recipe.schema.log")
+    query = "select position || ' ' || sha256 || ' ' || name from implops.schema_log order by position"
+    done = [line.split(" ", 2) for line in ops.fact(ops.psql(d.database, d.port, "-c", query)).splitlines()]
+    for number, (position, sha256, name) in enumerate(done):
+        same = number < len(d.files) and d.files[number] == {"name": name, "sha256": sha256}
+        if int(position) != number or not same:
+            raise StepError("recipe.schema.changed", host=host.name, file=name, sha256=sha256[:12])
+    for number, file in list(enumerate(d.files))[len(done) :]:
+        path = shlex.quote(f"{FILES}/{file['name']}")
+        insert = (
+            "insert into implops.schema_log (position, name, sha256, run) "
+            f"values ({number}, {_literal(file['name'])}, '{file['sha256']}', '{d.run}')"
+        )
+        run = ops.psql(d.database, d.port, "-U", d.owner, "-1", "-f", "-", "-c", insert)
+        ops.bounded_shell(
+            f"echo {file['sha256']} {path} | sha256sum --status -c - && {{ {run}; }} < {path}",
+            SECONDS,
+            name="recipe.schema.file",
+        )
 
 
-def wanted(site: Site, host: Host) -> bool:
-    return bool(site.system and site.system.schema_)
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
-def control(text: str) -> tuple[int, str] | None:
-    """Line and word of the first statement that ends a transaction, or psql command, that a schema file may not have."""
-    position, statement = 0, ""
-    start = 1
-
-    def judge() -> str:
-        words = statement.split()
-        return words[0].lower() if words and words[0].lower() in _CONTROL else ""
-
-    while position < len(text):
-        match = _QUOTED.match(text, position)
-        if match and (match["copy"] is None):
-            statement += " "
-            position = match.end()
-            continue
-        char = text[position]
-        if char == "\\":
-            word = re.match(r"\\\S*", text[position:])
-            assert word
-            if word[0] not in _META:
-                return text.count("\n", 0, position) + 1, word[0]
-            position = (text + "\n").index("\n", position)
-            statement = ""
-            continue
-        if char == ";":
-            if found := judge():
-                return start, found
-            position += 1
-            if _COPY.search(statement) and match is None:
-                end = re.compile(r"^\\\.$", re.MULTILINE).search(text, position)
-                position = end.end() if end else len(text)
-            statement = ""
-            continue
-        if not statement.strip() and not char.isspace():
-            start = text.count("\n", 0, position) + 1
-        statement += char
-        position += 1
-    return (start, found) if (found := judge()) else None
+def verify(site: Site, host: Host) -> list[probes.Probe]:
+    assert site.system and site.database
+    database, count = site.database, len(site.system.schema_)
+    query = "select count(*) from implops.schema_log"
+    ask = f'[ "$(cd / && runuser -u postgres -- psql -XAtqw -p {database.port} -d {database.name} -c "{query}")" = {count} ]'
+    return [probes.shell(f"schema:{database.name}", ask)]

@@ -43,6 +43,14 @@ class File:
 
 
 @dataclass(frozen=True)
+class Want:
+    """A state of the database: ``holds`` is an SQL condition, ``do`` the statements that bring it about."""
+
+    holds: str
+    do: str
+
+
+@dataclass(frozen=True)
 class Folder:
     """A directory of the target; its parents are made as 755 root."""
 
@@ -73,6 +81,11 @@ def _q(*words: str) -> str:
 def guarded(command: str, seconds: int) -> str:
     """``command`` ended by the target after ``seconds``, alone on its host."""
     return f"flock -w {seconds + 60} {GUARD} timeout -k 10 {seconds} sh -c {shlex.quote(command)}"
+
+
+def psql(database: str, port: int, *arguments: str) -> str:
+    """psql as the server's superuser through the host's own socket; stops at the first error."""
+    return f"cd / && runuser -u postgres -- psql -XAtqw -v ON_ERROR_STOP=1 {_q('-p', str(port), '-d', database, *arguments)}"
 
 
 @operation()
@@ -194,6 +207,21 @@ def install(packages: Sequence[str], bundle: str, seconds: int = 900) -> Iterato
 
 
 @operation()
+def sql(wants: Sequence[Want], database: str, port: int, transaction: bool = True) -> Iterator[StringCommand]:
+    """Bring a PostgreSQL database to a state: one question for all conditions, one command for those that do not hold.
+
+    The statements travel on standard input: a password's verifier may be among them.
+    """
+    # One -c a condition: before version 15 psql prints only the last result of several statements in one -c.
+    asked = [word for one in wants for word in ("-c", f"select coalesce(({one.holds}), false)")]
+    seen = fact(psql(database, port, *asked)).split()
+    do = [one.do for one, holds in zip(wants, seen, strict=True) if holds != "t"]
+    if do:
+        alone = ["-1"] if transaction else []
+        yield StringCommand(guarded(psql(database, port, *alone, "-f", "-"), 120), _stdin="\n".join(do) + "\n")
+
+
+@operation()
 def service(units: Sequence[str], enabled: bool = True) -> Iterator[StringCommand]:
     """Units that start with the host (or, ``enabled=False``, are stopped and stay so)."""
     if enabled:
@@ -211,15 +239,17 @@ def service(units: Sequence[str], enabled: bool = True) -> Iterator[StringComman
 
 @operation()
 def restart_if_stale(
-    unit: str, paths: Sequence[str], seconds: int = 120, check: str = "true", mark: str = ""
+    unit: str, paths: Sequence[str], seconds: int = 120, check: str = "true", mark: str = "", reload: bool = False
 ) -> Iterator[StringCommand]:
     """Restart a unit that is down or was started before one of the files it reads last changed, whoever changed it.
 
     Not "restart because this run wrote the file": a run killed between writing and restarting would leave the old
     configuration in memory for ever. List every file that the process reads, its unit included. ``check`` (the
     service's own test of its configuration) must succeed first: otherwise the old service goes on running. ``mark``
-    names the note of what was applied, for a unit that several recipes restart.
+    names the note of what was applied, for a unit that several recipes restart. ``reload``: the files are read anew
+    without a restart.
     """
+    verb = "reload" if reload else "restart"
     applied = f"{STATE}/applied/{mark or unit}"
     now = fact(f"cat {_q(*paths)} 2>/dev/null | sha256sum | cut -c1-64")
     seen = fact(f"systemctl is-active -q {_q(unit)} && cat {_q(applied)} 2>/dev/null || echo stale")
@@ -227,7 +257,7 @@ def restart_if_stale(
         return
     yield StringCommand(
         guarded(
-            f"systemctl daemon-reload && {{ {check}; }} && systemctl restart {_q(unit)} && mkdir -p {STATE}/applied "
+            f"systemctl daemon-reload && {{ {check}; }} && systemctl {verb} {_q(unit)} && mkdir -p {STATE}/applied "
             f"&& echo {now} > {_q(applied)}.part && sync {_q(applied)}.part && mv -f {_q(f'{applied}.part', applied)}",
             seconds,
         )

@@ -144,6 +144,8 @@ class Worker:
             self.state.set_stage(stage)
         self.state.is_executing = True
         self.numbers = dict.fromkeys(names, 0)
+        # Global to the process, other than the host: greenlets of several hosts share it for as long as we run.
+        ctx_state.set(self.state)
 
     def say(self, **message: Any) -> None:
         line = json.dumps(redactor.value(message), ensure_ascii=False).encode() + b"\n"
@@ -184,7 +186,7 @@ class Worker:
         module = kit.load(Path(order["path"]), "deploy_recipes")
         first, self.numbers[host.name] = len(host.op_hash_order), self.numbers[host.name] + 1
         error: dict[str, Any] | None = None
-        with ctx_state.use(self.state), ctx_host.use(host):
+        with ctx_host.use(host):
             # Part of an operation's identity: unique for each step and host.
             host.loop_position = [self.numbers[host.name], host.name]
             try:
