@@ -195,7 +195,7 @@ def _modules(session: Session, open_: dict[str, Connection], run: Run) -> list[d
             answers = ask_all(site, open_[host.name], modules, deadline=_MODULE_SECONDS, stable_for=_STABLE_SECONDS)
             for module, answer in zip(modules, answers, strict=True):
                 evidence = (run.keep(answer.body),) if answer.body else ()
-                payload = {**answer.plain(), "name": module.name, "requirement": module.requirement}
+                payload = {**answer.payload(), "name": module.name, "requirement": module.requirement}
                 run.event("module.finished", payload, evidence)
                 found.append(payload)
                 took = format_seconds(answer.ms / 1000)
@@ -219,7 +219,7 @@ def _back_up(session: Session) -> str | None:
         session.story(texts.say("deploy.no_backup"))
         return None
     with session.phase(texts.say("deploy.backing_up")):
-        return back_up(session.site, session.store, session.operator, objects=("program",)).run
+        return back_up(session.site, session.store, session.operator, objects=("program",), trigger="deploy").run
 
 
 def _finish(session: Session, made: Plan, bundle: Bundle, run: Run, check: Event, outcome: _Outcome) -> None:

@@ -60,7 +60,7 @@ class Folder:
     group: str = "root"
 
 
-def template(name: str, **values: Any) -> str:
+def template(name: str, /, **values: Any) -> str:
     """``templates/NAME`` of the kit, filled. A value that is missing is an error, never an empty text."""
     text = Path(host.data.templates[name]).read_text(encoding="utf-8")
     environment = Environment(  # noqa: S701 - no HTML
