@@ -27,8 +27,8 @@ where c.relkind = 'r' and c.relpersistence <> 't' and n.nspname !~ '^pg_' and n.
 order by 1 \gexec
 select json_build_array('large objects', count(*),
   coalesce(sum(hashtextextended(encode(lo_get(oid), 'hex'), 0)::numeric), 0)::text, '0') from pg_largeobject_metadata;
-select json_build_array('objects ' || relkind, count(*), '0', '0') from pg_class c join pg_namespace n on n.oid = c.relnamespace
-where n.nspname !~ '^pg_' and n.nspname <> 'information_schema' group by relkind order by relkind;
+select json_build_array('objects ' || relkind::text, count(*), '0', '0') from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where n.nspname !~ '^pg_' and n.nspname <> 'information_schema' group by relkind order by relkind::text;
 select json_build_array('constraints', count(*), sum(hashtextextended(pg_get_constraintdef(oid), 0)::numeric)::text, '0')
 from pg_constraint where connamespace::regnamespace::text !~ '^(pg_|information_schema)' having count(*) > 0;
 """
@@ -79,7 +79,7 @@ def backup(job: dict, repository: Repository, tags: list, status: dict) -> None:
             _bin(job, "pg_dump"), "-w", "-Fc", "-Z0", f"--snapshot={snapshot}", "--lock-wait-timeout=60000",
             "-h", "/var/run/postgresql", "-p", str(job["port"]), job["database"],
         )  # fmt: skip
-        name = f"db/{job['database']}.dump"
+        name = f"{job['database']}.dump"
         os.chdir("/")
         stored = repository.backup([*tags, "role=pg-db"], name, dump)
         out, said = prints.stdout.read(), prints.stderr.read()
@@ -94,9 +94,9 @@ def backup(job: dict, repository: Repository, tags: list, status: dict) -> None:
     roles = _as_postgres(
         _bin(job, "pg_dumpall"), "-w", "--globals-only", "-h", "/var/run/postgresql", "-p", str(job["port"])
     )
-    stored = repository.backup([*tags, "role=globals"], "db/globals.sql", roles)
+    stored = repository.backup([*tags, "role=globals"], "globals.sql", roles)
     engine = f"pg_dumpall {job['major']}"
-    status["members"].append({"role": "globals", "name": "db/globals.sql", "engine": engine, **stored})
+    status["members"].append({"role": "globals", "name": "globals.sql", "engine": engine, **stored})
 
 
 def _fingerprint(out: bytes) -> dict:

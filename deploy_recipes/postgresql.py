@@ -259,7 +259,7 @@ def _rights(d: Any) -> None:
     users = [d.app, d.import_]
     both = ", ".join(users)
     rows = ["SELECT", "INSERT", "UPDATE", "DELETE"]
-    database = f"(select coalesce(datacl, acldefault('d', datdba)) from pg_database where datname = current_database())"
+    database = "(select coalesce(datacl, acldefault('d', datdba)) from pg_database where datname = current_database())"
     schema = "(select coalesce(nspacl, acldefault('n', nspowner)) from pg_namespace where nspname = 'public')"
 
     def default(kind: str, code: str, privileges: list[str]) -> Any:

@@ -77,7 +77,7 @@ def _start(
         members = _record(entry, verb, wanted, answers)
         good = bool(members) and all(_good(one) for one in members)
         unsure = not good and all(_good(one) or one["state"] in ("unsure", "absent") for one in members)
-        entry.finish("pass" if good else "fail", {"members": [_brief(one) for one in members]})
+        entry.finish("pass" if good else "fail", {"objects": list(objects), "members": [_brief(one) for one in members]})
         assert entry.finished
     if not good:
         bad = next(one for one in members if not _good(one))
@@ -102,7 +102,8 @@ def why(answer: dict[str, Any]) -> str:
 
 
 def _ask(connection: Connection, verb: str, job: str, run: str, trigger: str) -> dict[str, Any]:
-    command = f"{PROGRAM} {verb} --job {job} --run {run} --trigger {trigger} --wait {_WAIT}"
+    order = "run" if verb == "backup" else "drill"
+    command = f"{PROGRAM} {order} --job {job} --run {run} --trigger {trigger} --wait {_WAIT}"
     result = connection.command(command, timeout=_SECONDS, sudo=True)
     try:
         answer = json.loads(result.text.strip().splitlines()[-1])

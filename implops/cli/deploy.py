@@ -44,10 +44,11 @@ def deploy(session: Session, yes: bool, dry_run: bool, resume: str | None, break
     from implops.bundle import latest
     from implops.bundle import verify as verify_bundle
     from implops.check.sitehash import site_hash
+    from implops.cli.forms import emit
     from implops.deploy import journal, plan, recipes
+    from implops.errors import ImplopsError
     from implops.gates import environment
     from implops.machine import ready
-    from implops.errors import ImplopsError
     from implops.store import record
     from implops.store.events import new_run
 
@@ -81,9 +82,11 @@ def deploy(session: Session, yes: bool, dry_run: bool, resume: str | None, break
                 outcome = _carry_out(session, made, bundle, run, check, earlier, break_lock)
         except (ImplopsError, KeyboardInterrupt):
             # The record says how it ended; the form is printed from it all the same.
-            _document(session, run_id)
+            emit(session, "deploy", run_id)
             raise
-        _document(session, run.id)
+        emit(session, "deploy", run.id)
+        if outcome.backup:
+            emit(session, "backup", outcome.backup)
     return _answer(session, outcome, run.finished)
 
 
@@ -341,13 +344,6 @@ def _why(done: Done) -> str:
 def _last(error: dict[str, Any]) -> str:
     lines = [line.strip() for line in str(error.get("detail", "")).splitlines() if line.strip()]
     return " / ".join(lines[-2:])[:400] or "-"
-
-
-def _document(session: Session, run_id: str) -> None:
-    from implops.documents import render
-
-    for path in render.emit(session.store, session.site, run_id, "INST", session.operator):
-        session.story(texts.say("deploy.document", path=path))
 
 
 command = deploy

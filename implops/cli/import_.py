@@ -49,6 +49,7 @@ def check(session: Session, mappings: tuple[str, ...]) -> int:
 @_argument
 def run(session: Session, mappings: tuple[str, ...], yes: bool) -> int:
     from implops import lock, machine
+    from implops.cli.forms import emit
     from implops.gates import imports
     from implops.store import record
     from implops.store.events import new_run
@@ -80,7 +81,9 @@ def run(session: Session, mappings: tuple[str, ...], yes: bool) -> int:
                 after = _back_up(session, batches)
                 _finish(entry, batches, after)
         finally:
-            _document(session, run_id)
+            emit(session, "import", run_id)
+        if after:
+            emit(session, "backup", after.run)
     _answer(session, batches)
     written = [one for one in batches if one.loaded]
     if written:
@@ -256,7 +259,7 @@ def _back_up(session: Session, batches: list[Batch]) -> Event | None:
     from implops.backup.run import run as back_up
 
     with session.phase(texts.say("import.backup_follows")):
-        event = back_up(session.site, session.store, session.operator)
+        event = back_up(session.site, session.store, session.operator, trigger="after_import")
     session.story(texts.say("import.backup_done", id=event.run))
     return event
 
@@ -269,15 +272,6 @@ def _finish(entry: Run, batches: list[Batch], after: Event | None) -> None:
     rows = sum(one.loaded.rows for one in batches if one.loaded)
     backup = {"run": after.run, "time": after.time} if after else None
     entry.finish(conclusion, {"outcomes": counts, "rows": rows, "backup_after": backup})
-
-
-def _document(session: Session, run_id: str) -> None:
-    from implops.documents import render
-
-    if not session.store.events(run=run_id):
-        return
-    for path in render.emit(session.store, session.site, run_id, "IMP", session.operator):
-        session.story(texts.say("import.documents", path=path))
 
 
 def _progress(session: Session) -> Callable[[int, int], None]:
