@@ -18,18 +18,22 @@ _SETTINGS = """set search_path = ''; set extra_float_digits = 3; set bytea_outpu
 set intervalstyle = postgres; set timezone = 'UTC'; set row_security = off;
 """
 # Order does not matter, duplicates count; two seeds. Tables of extensions are not in a dump.
-_TABLES = r"""select format('select json_build_array(%L, count(*), coalesce(sum(hashtextextended((r.*)::text, 0)::numeric), 0)::text,
+_TABLES = r"""select format('select json_build_array(%L, count(*),
+  coalesce(sum(hashtextextended((r.*)::text, 0)::numeric), 0)::text,
   coalesce(sum(hashtextextended((r.*)::text, 7919)::numeric), 0)::text) from only %I.%I r',
   format('%I.%I', n.nspname, c.relname), n.nspname, c.relname)
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where c.relkind = 'r' and c.relpersistence <> 't' and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
-  and not exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
+  and not exists (
+    select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
 order by 1 \gexec
 select json_build_array('large objects', count(*),
   coalesce(sum(hashtextextended(encode(lo_get(oid), 'hex'), 0)::numeric), 0)::text, '0') from pg_largeobject_metadata;
-select json_build_array('objects ' || relkind::text, count(*), '0', '0') from pg_class c join pg_namespace n on n.oid = c.relnamespace
+select json_build_array('objects ' || relkind::text, count(*), '0', '0')
+from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where n.nspname !~ '^pg_' and n.nspname <> 'information_schema' group by relkind order by relkind::text;
-select json_build_array('constraints', count(*), sum(hashtextextended(pg_get_constraintdef(oid), 0)::numeric)::text, '0')
+select json_build_array('constraints', count(*),
+  sum(hashtextextended(pg_get_constraintdef(oid), 0)::numeric)::text, '0')
 from pg_constraint where connamespace::regnamespace::text !~ '^(pg_|information_schema)' having count(*) > 0;
 """
 _MARGIN = 1.2

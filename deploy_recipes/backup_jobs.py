@@ -1,4 +1,4 @@
-"""What makes a host back itself up: the program, its key and password, its configuration, timers. No controller needed."""
+"""What makes a host back itself up: the program, its key and password, configuration, timers. No controller needed."""
 
 from __future__ import annotations
 

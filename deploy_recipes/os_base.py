@@ -1,4 +1,4 @@
-"""What every host of the site has in common: zone, language, names of the other hosts, time, kernel settings, limits."""
+"""What every host of the site has in common: zone, language, names of the other hosts, time, kernel, limits."""
 
 from __future__ import annotations
 
@@ -146,18 +146,21 @@ def _kernel(d: Any) -> None:
 def _time(name: str, servers: list[str]) -> None:
     from implops.deploy import ops
 
-    asked = "for p in chrony systemd-timesyncd; do dpkg-query -W -f='${db:Status-Abbrev}' $p 2>/dev/null | grep -q '^.i' && echo $p; done; true"
+    installed = "dpkg-query -W -f='${db:Status-Abbrev}' $p 2>/dev/null | grep -q '^.i'"
+    asked = f"for p in chrony systemd-timesyncd; do {installed} && echo $p; done; true"
     there = ops.fact(asked).split()
     if "chrony" in there:
         # Debian's own pool is on the Internet: the declared servers shall be the only reference.
         ops.bounded_shell(
-            "sed -i -E 's/^(pool [0-9]\\.debian\\.pool\\.ntp\\.org.*)/# \\1/' /etc/chrony/chrony.conf && sync /etc/chrony/chrony.conf",
+            "sed -i -E 's/^(pool [0-9]\\.debian\\.pool\\.ntp\\.org.*)/# \\1/' /etc/chrony/chrony.conf && "
+            "sync /etc/chrony/chrony.conf",
             unless="! grep -Eq '^pool [0-9]\\.debian\\.pool\\.ntp\\.org' /etc/chrony/chrony.conf",
             name="recipe.os_base.time",
         )
         path = "/etc/chrony/sources.d/implops.sources"
         found = ops.fact(
-            "cd /etc/chrony && cat chrony.conf conf.d/*.conf $(ls sources.d/*.sources 2>/dev/null | grep -v /implops) 2>/dev/null; true"
+            "cd /etc/chrony && cat chrony.conf conf.d/*.conf "
+            "$(ls sources.d/*.sources 2>/dev/null | grep -v /implops) 2>/dev/null; true"
         )
         missing = [one for one in servers if one not in other_sources(found)]
         text = "".join(f"server {one} iburst\n" for one in missing)
@@ -175,7 +178,8 @@ def _time(name: str, servers: list[str]) -> None:
 
 
 def verify(site: Site, host: Host) -> list[probes.Probe]:
-    zone = f'[ -e /etc/localtime ] && [ "$(readlink -f /etc/localtime)" = "$(readlink -f /usr/share/zoneinfo/{site.time.zone})" ]'
+    wanted = f"$(readlink -f /usr/share/zoneinfo/{site.time.zone})"
+    zone = f'[ -e /etc/localtime ] && [ "$(readlink -f /etc/localtime)" = "{wanted}" ]'
     found = [
         probes.shell(f"zone:{site.time.zone}", zone),
         probes.shell(f"hosts:{host.name}", f"getent ahostsv4 {host.name} | grep -q '^{host.address} '"),

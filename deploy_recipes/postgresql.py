@@ -108,7 +108,8 @@ def _refuse(name: str, d: Any, conf: str) -> None:
     if ops.fact(f"mountpoint -q {d.data} && echo yes; true"):
         raise StepError("recipe.postgresql.is_mount", host=name, path=d.data)
     other = ops.fact(
-        f"[ -e {conf}/postgresql.conf ] && ! grep -qxF \"data_directory = '{d.data}'\" {conf}/postgresql.conf && echo yes; true"
+        f"[ -e {conf}/postgresql.conf ] && "
+        f"! grep -qxF \"data_directory = '{d.data}'\" {conf}/postgresql.conf && echo yes; true"
     )
     if other:
         raise StepError("recipe.postgresql.other_cluster", host=name, path=f"{conf}/postgresql.conf")
@@ -312,7 +313,8 @@ def verify(site: Site, host: Host) -> list[probes.Probe]:
     # A role that may not connect to the database it is asked about proves that the server reads pg_hba.conf.
     query = (
         f"select 1 from pg_database where datname = '{database.name}' and datcollate = '{database.locale}' "
-        f"and pg_encoding_to_char(encoding) = '{database.encoding}' and current_setting('data_directory') = '{database.data}'"
+        f"and pg_encoding_to_char(encoding) = '{database.encoding}' "
+        f"and current_setting('data_directory') = '{database.data}'"
     )
     ask = f'cd / && [ "$(runuser -u postgres -- psql -XAtqp {database.port} -d {database.name} -c "{query}")" = 1 ]'
     return [

@@ -102,5 +102,6 @@ def verify(site: Site, host: Host) -> list[probes.Probe]:
     assert site.system and site.database
     database, count = site.database, len(site.system.schema_)
     query = "select count(*) from implops.schema_log"
-    ask = f'[ "$(cd / && runuser -u postgres -- psql -XAtqw -p {database.port} -d {database.name} -c "{query}")" = {count} ]'
+    psql = f"runuser -u postgres -- psql -XAtqw -p {database.port} -d {database.name}"
+    ask = f'[ "$(cd / && {psql} -c "{query}")" = {count} ]'
     return [probes.shell(f"schema:{database.name}", ask)]

@@ -48,7 +48,8 @@ def install() -> None:
     if d.mount and not ops.fact(f"mountpoint -q {d.mount} && echo yes; true"):
         raise StepError("recipe.storage.no_mount", host=host.name, path=d.mount)
     ops.bounded_shell(
-        f"useradd --system --user-group --no-create-home --home-dir {d.path} --shell /usr/sbin/nologin -p '*' {ACCOUNT}",
+        f"useradd --system --user-group --no-create-home --home-dir {d.path} "
+        f"--shell /usr/sbin/nologin -p '*' {ACCOUNT}",
         unless=f"getent passwd {ACCOUNT} >/dev/null",
         name="recipe.storage.account",
     )

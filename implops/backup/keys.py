@@ -24,7 +24,7 @@ def _path(site: Site, host: Host) -> Path:
 
 
 def private(site: Site, host: Host) -> Secret:
-    """The key in OpenSSH's form; made (0600) when asked for the first time. Raises InputError for a file that is none."""
+    """The key in OpenSSH's form; made (0600) when asked for the first time."""
     path = _path(site, host)
     if not path.exists():
         made = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())

@@ -77,7 +77,9 @@ def _start(
         members = _record(entry, verb, wanted, answers)
         good = bool(members) and all(_good(one) for one in members)
         unsure = not good and all(_good(one) or one["state"] in ("unsure", "absent") for one in members)
-        entry.finish("pass" if good else "fail", {"objects": list(objects), "members": [_brief(one) for one in members]})
+        entry.finish(
+            "pass" if good else "fail", {"objects": list(objects), "members": [_brief(one) for one in members]}
+        )
         assert entry.finished
     if not good:
         bad = next(one for one in members if not _good(one))
@@ -125,8 +127,8 @@ def _record(
         if isinstance(answer, ImplopsError):
             error = {"key": answer.key, "params": {name: str(value) for name, value in answer.params.items()}}
             one: dict[str, Any] = {
-                "run": f"{entry.id}-{host.name}-{job}", "job": job, "host": host.name, "state": "absent", "error": error,
-                "members": [], "ms": 0,
+                "run": f"{entry.id}-{host.name}-{job}", "job": job, "host": host.name, "state": "absent",
+                "error": error, "members": [], "ms": 0,
             }  # fmt: skip
         else:
             one = next(found for found in answer if found["job"] == job)

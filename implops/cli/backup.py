@@ -104,7 +104,8 @@ def list_(session: Session) -> int:
         )
         table.add_row(
             str(one.get("started", "—"))[:19].replace("T", " "), one["host"], texts.say(f"backup.object.{one['job']}"),
-            texts.say(f"backup.verb.{one.get('verb', 'run')}"), texts.say(f"backup.trigger.{one.get('trigger', 'manual')}"),
+            texts.say(f"backup.verb.{one.get('verb', 'run')}"),
+            texts.say(f"backup.trigger.{one.get('trigger', 'manual')}"),
             size, texts.say("form.result.pass" if good else "form.result.fail"), snapshots or "—",
         )  # fmt: skip
     session.console.print(table)

@@ -63,7 +63,7 @@ class Folder:
 def template(name: str, /, **values: Any) -> str:
     """``templates/NAME`` of the kit, filled. A value that is missing is an error, never an empty text."""
     text = Path(host.data.templates[name]).read_text(encoding="utf-8")
-    environment = Environment(
+    environment = Environment(  # noqa: S701 - no HTML
         undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False, trim_blocks=True, lstrip_blocks=True
     )
     return environment.from_string(text).render(values)
@@ -85,7 +85,8 @@ def guarded(command: str, seconds: int) -> str:
 
 def psql(database: str, port: int, *arguments: str) -> str:
     """psql as the server's superuser through the host's own socket; stops at the first error."""
-    return f"cd / && runuser -u postgres -- psql -XAtqw -v ON_ERROR_STOP=1 {_q('-p', str(port), '-d', database, *arguments)}"
+    options = _q("-p", str(port), "-d", database, *arguments)
+    return f"cd / && runuser -u postgres -- psql -XAtqw -v ON_ERROR_STOP=1 {options}"
 
 
 @operation()

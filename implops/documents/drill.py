@@ -28,8 +28,8 @@ def build(store: Store, run: str, number: str, language: Language) -> Document:
 def _drills(frame: Frame, answers: list[dict[str, Any]]) -> Table:
     described = (
         ("no", 0.4, "right"), ("host", 0.7, ""), ("object", 0.8, ""), ("backup", 2.6, ""), ("target", 1.6, ""),
-        ("started", 0.8, ""), ("finished", 0.8, ""), ("rto", 0.9, "right"), ("rpo", 0.9, "right"), ("compared", 2.2, ""),
-        ("result", 1.6, ""),
+        ("started", 0.8, ""), ("finished", 0.8, ""), ("rto", 0.9, "right"), ("rpo", 0.9, "right"),
+        ("compared", 2.2, ""), ("result", 1.6, ""),
     )  # fmt: skip
     rows: list[tuple[Cell | str, ...]] = []
     for number, one in enumerate(answers, start=1):
@@ -57,7 +57,7 @@ def _compared(frame: Frame, one: dict[str, Any]) -> str:
 
 
 def _tables(frame: Frame) -> Table:
-    """Every table of the database backup that was drilled: rows and both sums of its row hashes, equal after restore."""
+    """Every table of the drilled database backup: rows and both sums of its row hashes, equal after restore."""
     described = (("table", 2, ""), ("rows", 1, "right"), ("hashes", 4, ""), ("same", 1, ""))
     rows: list[tuple[Cell | str, ...]] = []
     for one in (event.payload for event in frame.of_kind("drill.member")):

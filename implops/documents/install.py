@@ -134,12 +134,11 @@ def _done(frame: Frame, event: Event) -> str:
     began = max((one for one in starts if one < event.sequence), default=event.sequence)
     names: dict[str, int] = {}
     for one in frame.of_kind("op.finished"):
-        if one.payload["step"] == event.payload["step"] and began < one.sequence < event.sequence:
-            if one.payload["status"] in ("changed", "failed"):
-                name = texts.find(one.payload["op"], frame.language) or one.payload["op"]
-                if one.payload["status"] == "failed":
-                    name = f"✘ {name}"
-                names[name] = names.get(name, 0) + 1
+        mine = one.payload["step"] == event.payload["step"] and began < one.sequence < event.sequence
+        if mine and one.payload["status"] in ("changed", "failed"):
+            name = texts.find(one.payload["op"], frame.language) or one.payload["op"]
+            name = f"✘ {name}" if one.payload["status"] == "failed" else name
+            names[name] = names.get(name, 0) + 1
     if not names:
         return frame.say("form_install.unchanged") if event.payload["state"] in ("good", "kept") else "—"
     return frame.say("form_import.and").join(f"{name} ×{count}" if count > 1 else name for name, count in names.items())
