@@ -63,9 +63,14 @@ class Folder:
 def template(name: str, /, **values: Any) -> str:
     """``templates/NAME`` of the kit, filled. A value that is missing is an error, never an empty text."""
     text = Path(host.data.templates[name]).read_text(encoding="utf-8")
-    # No HTML: what has to be escaped is escaped in the template.
-    options = {"keep_trailing_newline": True, "autoescape": False, "trim_blocks": True, "lstrip_blocks": True}
-    return Environment(undefined=StrictUndefined, **options).from_string(text).render(values)
+    environment = Environment(
+        autoescape=False,  # noqa: S701 - no HTML: what has to be escaped is escaped in the template
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.from_string(text).render(values)
 
 
 def fact(command: str) -> str:
