@@ -84,9 +84,10 @@ def deploy(session: Session, yes: bool, dry_run: bool, resume: str | None, break
             # The record says how it ended; the form is printed from it all the same.
             emit(session, "deploy", run_id)
             raise
-        emit(session, "deploy", run.id)
+        # The backup's record first: the installation record names its number.
         if outcome.backup:
             emit(session, "backup", outcome.backup)
+        emit(session, "deploy", run.id)
     return _answer(session, outcome, run.finished)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from implops.documents.common import Frame, clock, duration, mono
-from implops.documents.jobs import columns, fault
+from implops.documents.common import Frame, duration, mono
+from implops.documents.jobs import columns, fault, local
 from implops.documents.model import Cell, Document, Language, Table
 from implops.store import Store
 from implops.units import format_size
@@ -36,18 +36,26 @@ def _policy(frame: Frame) -> Table:
             if policy["keep"][unit]
         )
         rows.append((
-            frame.say(f"backup.object.{name}"), policy["every"], kept, policy["drill"],
+            frame.say(f"backup.object.{name}"), _every(frame, policy["every"]), kept,
+            frame.say(f"form_backup.drills_every.{policy['drill']}"),
             mono(f"{about['repository']['host']}:{about['repository']['path']}"),
         ))  # fmt: skip
     described = (("object", 0.8, ""), ("every", 1.2, ""), ("kept", 2, ""), ("drill", 0.8, ""), ("place", 2.2, ""))
     return Table(frame.say("form_backup.policy"), columns(frame, *described), tuple(rows))
 
 
+def _every(frame: Frame, every: str) -> str:
+    """``weekly mon 02:00`` in words."""
+    unit, *rest = every.split()
+    day = frame.say(f"form_backup.weekday.{rest[0]}") if unit == "weekly" else rest[0].lstrip("0")
+    return frame.say(f"form_backup.every.{unit}", day=day, clock=rest[-1])
+
+
 def _members(frame: Frame) -> Table:
     described = (
-        ("no", 0.4, "right"), ("host", 0.7, ""), ("object", 0.8, ""), ("content", 2.2, ""), ("trigger", 0.8, ""),
-        ("started", 0.8, ""), ("finished", 0.8, ""), ("took", 0.7, "right"), ("size", 0.9, "right"),
-        ("growth", 0.9, "right"), ("snapshot", 1, ""), ("sha256", 1.8, ""), ("verify", 1.7, ""), ("result", 1.7, ""),
+        ("no", 0.5, "right"), ("host", 0.7, ""), ("object", 0.8, ""), ("content", 2.2, ""), ("trigger", 0.8, ""),
+        ("started", 1, ""), ("finished", 1, ""), ("took", 0.7, "right"), ("size", 0.9, "right"),
+        ("growth", 0.9, "right"), ("snapshot", 1, ""), ("sha256", 1.8, ""), ("verify", 1.7, ""), ("result", 1.2, ""),
     )  # fmt: skip
     rows: list[tuple[Cell | str, ...]] = []
     for event in frame.of_kind("backup.member"):
@@ -56,7 +64,7 @@ def _members(frame: Frame) -> Table:
         result = frame.result("pass") if good else Cell(fault(frame, one), state="fail")
         about = (one["host"], frame.say(f"backup.object.{one['job']}"))
         trigger = frame.say(f"backup.trigger.{frame.started.payload['trigger']}")
-        times = (clock(one.get("started")), clock(one.get("finished")), duration(one["ms"]))
+        times = (local(frame, one.get("started")), local(frame, one.get("finished")), duration(one["ms"]))
         for member in one["members"]:
             verify = "form_backup.verify.files" if member["role"] == "files" else "form_backup.verify.stream"
             if member["tables"]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from implops.documents.common import Frame, clock, duration, mono
-from implops.documents.jobs import columns, fault
+from implops.documents.common import Frame, duration, mono
+from implops.documents.jobs import columns, fault, local
 from implops.documents.model import Cell, Document, Language, Table
 from implops.store import Store
 from implops.units import format_seconds
@@ -42,7 +42,8 @@ def _drills(frame: Frame, answers: list[dict[str, Any]]) -> Table:
         backup = one.get("backup")
         rows.append((
             str(number), one["host"], frame.say(f"backup.object.{one['job']}"), mono(backup["run"] if backup else None),
-            frame.say(f"form_backup.target.{one['job']}"), clock(one.get("started")), clock(one.get("finished")),
+            frame.say(f"form_backup.target.{one['job']}"), local(frame, one.get("started")),
+            local(frame, one.get("finished")),
             duration(one.get("restore_ms")), format_seconds(backup["age_s"]) if backup else "—", _compared(frame, one),
             result,
         ))  # fmt: skip

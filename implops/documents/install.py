@@ -48,7 +48,7 @@ def _columns(frame: Frame, *described: tuple[str, float, str]) -> tuple[Column, 
 
 def _release(frame: Frame) -> Table:
     columns = _columns(
-        frame, ("system", 1, ""), ("before", 1.6, ""), ("after", 1.6, ""), ("bundle", 3.4, ""), ("type", 0.8, "")
+        frame, ("system", 1, ""), ("before", 2.1, ""), ("after", 2.1, ""), ("bundle", 3.2, ""), ("type", 0.8, "")
     )
     release = frame.payload("release")
     before = _before(frame)

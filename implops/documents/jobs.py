@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from implops.documents.common import Frame, error_text
@@ -14,6 +15,14 @@ def columns(frame: Frame, *described: tuple[str, float, str]) -> tuple[Column, .
         Column(frame.say(f"form_backup.column.{name}"), width, "right" if align == "right" else "left")
         for name, width, align in described
     )
+
+
+def local(frame: Frame, time: str | None) -> str:
+    """A host's time on the clock that the rest of the form uses: hosts may live in another zone than this machine."""
+    if time is None:
+        return "—"
+    zone = datetime.fromisoformat(frame.started.time).tzinfo
+    return datetime.fromisoformat(time).astimezone(zone).strftime("%H:%M:%S")
 
 
 def fault(frame: Frame, answer: dict[str, Any]) -> str:
