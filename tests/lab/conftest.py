@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from power import implops, write_site
+from power import implops, write_demo, write_site
 
 from implops.site import Site
 
@@ -37,3 +37,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def fresh_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The same four hosts, just for this test."""
     yield from _booted(write_site(tmp_path_factory.mktemp("fresh")))
+
+
+@pytest.fixture(scope="session")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Another site of its own: checked, bundled, deployed. Stories on it leave it running as they found it."""
+    for site in _booted(write_demo(write_site(tmp_path_factory.mktemp("deployed")))):
+        implops("check", site.path)
+        implops("bundle", "build", site.path, timeout=900)
+        implops("deploy", site.path, "--yes", timeout=900)
+        yield site

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from implops.remote import ssh_options
 from implops.site import Site, load
 
 OPERATOR = "测试员/T001"
+SECRETS = ("db_app", "db_import", "restic", "sudo")
 
 
 def free_network() -> str:
@@ -33,11 +35,22 @@ def write_site(folder: Path, edit: Callable[[str], str] = lambda text: text) -> 
     (folder / "site.yml").write_text(edit(text), encoding="utf-8")
     vault = folder / "secrets"
     vault.mkdir(mode=0o700, exist_ok=True)
-    for name in ("db_app", "db_import", "restic", "sudo"):
+    for name in SECRETS:
         path = vault / name
         path.touch(mode=0o600)
         path.write_text(f"{secrets.token_urlsafe(18)}\n", encoding="ascii")
     return load(folder / "site.yml")
+
+
+def write_demo(site: Site) -> Site:
+    """The release, the mappings and the data of examples/ beside the site file, as an engineer carries them."""
+    examples = Path(__file__).parents[2] / "examples"
+    for name in ("data", "mappings"):
+        shutil.copytree(examples / name, site.base / name)
+    shutil.copytree(examples / "his" / "schema", site.base / "release" / "schema")
+    build = [sys.executable, examples / "his" / "build.py", site.base / "release" / "his-1.0.0.war"]
+    subprocess.run(build, check=True, capture_output=True)
+    return load(site.path)
 
 
 def implops(*arguments: str | Path, code: int | None = 0, timeout: float = 300) -> subprocess.CompletedProcess[str]:

@@ -139,23 +139,13 @@ def big() -> str:
     )
 
 
-@pytest.fixture(scope="module")
-def deployed(site: Site) -> Site:
-    """The site checked, bundled, deployed, backed up and approved."""
-    implops("trust", site.path, "--yes")
-    implops("check", site.path)
-    implops("bundle", "build", site.path, timeout=900)
-    implops("deploy", site.path, "--yes", timeout=900)
-    return site
-
-
 @pytest.fixture
 def desk(deployed: Site, tmp_path: Path) -> Iterator[Desk]:
     """Empty tables, a fresh backup and the approval: whatever a test leaves, the next one may import."""
     desk = Desk(deployed, tmp_path / "delivery")
     desk.sql(f"set role his_owner; drop table if exists import_item, import_kind; {TABLES}")
     desk.sql("delete from implops_import_log where target like '%import\\_%'")
-    implops("backup", "run", deployed.path)
+    implops("backup", "run", deployed.path, "--only", "database")
     approve = ["record", "approve", deployed.path, "--subject", "import", "--approver", "王经理", "--reason", "已审核"]
     implops(*approve)
     yield desk
@@ -258,7 +248,7 @@ def test_whoever_dies_half_way_the_table_is_as_before(desk: Desk, victim: str) -
     # The files before it are in: the next run needs a backup, and then loads what is missing.
     desk.write(HEADER + "\n".join(ITEMS) + "\n")
     assert "数据库备份" in desk.run(5).stderr
-    implops("backup", "run", desk.site.path)
+    implops("backup", "run", desk.site.path, "--only", "database")
     desk.run(0)
     assert desk.counts() == (3, 6)
 
