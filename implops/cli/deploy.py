@@ -13,6 +13,7 @@ from implops.cli.output import Session, verb
 if TYPE_CHECKING:
     from implops.bundle import Bundle
     from implops.deploy.engine import Done
+    from implops.deploy.journal import Earlier
     from implops.deploy.plan import Plan, Step
     from implops.remote import Connection
     from implops.store import Event
@@ -45,6 +46,7 @@ def deploy(session: Session, yes: bool, dry_run: bool, resume: str | None, break
     from implops.bundle import verify as verify_bundle
     from implops.check.sitehash import site_hash
     from implops.cli.forms import emit
+    from implops.deploy import hosts as reached
     from implops.deploy import journal, plan, recipes
     from implops.errors import ImplopsError
     from implops.gates import environment
@@ -78,8 +80,14 @@ def deploy(session: Session, yes: bool, dry_run: bool, resume: str | None, break
     }
     with lock.hold(site.state, "deploy", run_id, session.operator):
         try:
-            with record(store, site, "deploy", session.operator, about, run_id) as run:
-                outcome = _carry_out(session, made, bundle, run, check, earlier, break_lock)
+            # All hosts are reached and locked before anything is recorded: a refusal here changed nothing anywhere.
+            with reached.held(site, made.hosts(), run_id, session.operator, break_lock) as connections:
+                if not earlier:
+                    environment.require_same_boot(check, connections.boot_ids, site)
+                with record(store, site, "deploy", session.operator, about, run_id) as run:
+                    for pushed_aside in connections.broken:
+                        run.event("lock.broken", {"reason": break_lock, **pushed_aside})
+                    outcome = _carry_out(session, made, bundle, run, check, earlier, connections.open)
         except (ImplopsError, KeyboardInterrupt):
             # The record says how it ended; the form is printed from it all the same.
             emit(session, "deploy", run_id)
@@ -97,32 +105,19 @@ def _carry_out(
     bundle: Bundle,
     run: Run,
     check: Event,
-    earlier: Any,
-    break_lock: str,
+    earlier: Earlier | None,
+    open_: dict[str, Connection],
 ) -> _Outcome:
-    from implops.deploy import hosts as reached
-
-    with reached.held(session.site, made.hosts(), run.id, session.operator, break_lock) as connections:
-        for pushed_aside in connections.broken:
-            run.event("lock.broken", {"reason": break_lock, **pushed_aside})
-        _same_hosts(session, check, connections.boot_ids, resumed=earlier is not None)
-        with session.phase(texts.say("deploy.pushing")):
-            _push(session, connections.open, bundle, run)
-        steps = _steps(session, made, bundle, run, earlier)
-        outcome = _Outcome(steps, [])
-        if all(one.good for one in steps):
-            outcome.modules = _modules(session, connections.open, run)
-        if all(one.good for one in steps) and not _bad(outcome.modules):
-            outcome.backup = _back_up(session)
-        _finish(session, made, bundle, run, check, outcome)
-        return outcome
-
-
-def _same_hosts(session: Session, check: Event, boot_ids: dict[str, str], *, resumed: bool) -> None:
-    from implops.gates import environment
-
-    if not resumed:
-        environment.require_same_boot(check, boot_ids, session.site)
+    with session.phase(texts.say("deploy.pushing")):
+        _push(session, open_, bundle, run)
+    steps = _steps(session, made, bundle, run, earlier)
+    outcome = _Outcome(steps, [])
+    if all(one.good for one in steps):
+        outcome.modules = _modules(session, open_, run)
+    if all(one.good for one in steps) and not _bad(outcome.modules):
+        outcome.backup = _back_up(session)
+    _finish(session, made, bundle, run, check, outcome)
+    return outcome
 
 
 def _push(session: Session, open_: dict[str, Connection], bundle: Bundle, run: Run) -> None:

@@ -39,8 +39,9 @@ if ! mkdir -m 755 {_LOCK} 2>/dev/null; then
     *) {":" if break_reason else "exit 75"} ;;
   esac
 fi
-printf '%s\\n' {shlex.quote(text)} >{_LOCK}/holder.json.part && mv -f {_LOCK}/holder.json.part {_LOCK}/holder.json
-sync {_LOCK} 2>/dev/null
+printf '%s\\n' {shlex.quote(text)} > {_LOCK}/holder.json.part && \\
+  sync {_LOCK}/holder.json.part && mv -f {_LOCK}/holder.json.part {_LOCK}/holder.json
+sync {_LOCK} {PLACE} 2>/dev/null
 exit 0
 """
     result = connection.run(script, timeout=_SECONDS, sudo=True)

@@ -24,6 +24,8 @@ from pyinfra.facts.server import Command
 STATE = "/var/lib/implops"
 # One changing command a host at a time, also beside one that a killed run left behind.
 GUARD = f"{STATE}/running"
+# There while packages are being installed; holds what was installed before.
+INSTALLING = f"{STATE}/installing"
 
 
 @dataclass(frozen=True)
@@ -200,15 +202,21 @@ def install(packages: Sequence[str], bundle: str, seconds: int = 900) -> Iterato
     if not packages:
         return
     installed = f"dpkg-query -W -f='${{db:Status-Abbrev}}\\n' {_q(*packages)} 2>/dev/null | grep -c '^.i '"
-    question = f"{installed}; dpkg --audit | wc -l"
+    question = f"{installed}; dpkg --audit | wc -l; if [ -e {INSTALLING} ]; then echo cut; fi"
     if fact(question).split() == [str(len(set(packages))), "0"]:
         return
-    from implops.bundle.apt import install_command
+    from implops.bundle.apt import install_command, reinstall_command
 
-    repair = 'if [ -n "$(dpkg --audit)" ]; then dpkg --configure -a --force-confold </dev/null; fi'
-    yield StringCommand(
-        guarded(f"export DEBIAN_FRONTEND=noninteractive; {repair}; {install_command(packages)}", seconds)
-    )
+    # dpkg flushes its own files, but nothing flushes what the packages' scripts made: after a power cut a package can
+    # be "installed" and its links gone. So what was installed before is noted, and what came since is unpacked again.
+    command = f"""export DEBIAN_FRONTEND=noninteractive
+list() {{ dpkg-query -W -f='${{binary:Package}} ${{Version}} ${{db:Status-Abbrev}}\\n' | grep ' ii *$'; }}
+again=
+if [ -e {INSTALLING} ]; then again=$(list | grep -vxFf {INSTALLING} | cut -d ' ' -f 1)
+else list > {INSTALLING}.part && sync {INSTALLING}.part && mv {INSTALLING}.part {INSTALLING} && sync {STATE}; fi
+if [ -n "$(dpkg --audit)" ]; then dpkg --configure -a --force-confold </dev/null; fi
+{install_command(packages)} && {reinstall_command("again")} && sync && rm -f {INSTALLING} && sync {STATE}"""
+    yield StringCommand(guarded(command, seconds))
 
 
 @operation()

@@ -162,6 +162,9 @@ class Worker:
                 self._install(host, order, answer)
             if answer["error"] is None:
                 self._verify(host.connector.connection, order, answer)
+            if answer["error"] is None and answer["changed"]:
+                # The journal will say that this step is done: a power cut must not take it back.
+                host.connector.connection.run("sync", timeout=COMMAND_SECONDS, sudo=True)
         except ImplopsError as error:
             params = {name: str(value) for name, value in error.params.items()}
             answer["error"] = {"code": "host", "exit": error.code, "key": error.key, "params": params}
