@@ -26,6 +26,8 @@ from repository import Failed, Repository, Unsure
 CONFIG = Path("/etc/implops/backup/config.json")
 STATE = Path("/var/lib/implops/backup")
 LOCK = Path("/run/implops-backup.lock")
+# Backups that stand for a stage of the project: the way back to it.
+MILESTONES = ("deploy", "after_import")
 ENGINES = {"postgresql": postgresql, "files": program}
 
 
@@ -171,7 +173,7 @@ def statuses() -> list:
 
 
 def _kept(job: str, run: str) -> set:
-    """Runs that retention never removes: the newest drilled one, everything younger, and this one."""
+    """Runs that retention never removes: the newest drilled one, everything younger, milestones, and this one."""
     runs = [one for one in statuses() if one["job"] == job]
     drilled = [
         one["backup"]["run"]
@@ -179,9 +181,10 @@ def _kept(job: str, run: str) -> set:
         if one["verb"] == "drill" and one.get("verdict") == "equal" and one.get("backup")
     ]
     backups = [one["run"] for one in runs if one["verb"] == "run"]
+    stones = {one["run"] for one in runs if one["trigger"] in MILESTONES}
     if not drilled or drilled[-1] not in backups:
         return {*backups, run}
-    return {*backups[backups.index(drilled[-1]) :], run}
+    return {*backups[backups.index(drilled[-1]) :], *stones, run}
 
 
 def write(path: Path, value: dict) -> None:

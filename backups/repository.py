@@ -14,8 +14,8 @@ from datetime import datetime
 PASSWORD = "/etc/implops/backup/repo-password"  # noqa: S105 - the path, not the password
 SSH = "ssh -F /etc/implops/backup/ssh_config implops-repo -s sftp"
 CACHE = "/var/cache/implops/restic"
-# A third of all snapshots at once is a clock gone wrong, not retention.
-MOST_REMOVED = 3
+# No run removes more than a third of all runs: a clock gone wrong must not empty the repository at once.
+SHARE = 3
 _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
 
@@ -151,9 +151,8 @@ class Repository:
             runs.setdefault(run, []).append(one)
         order = sorted(runs, key=lambda run: runs[run][0]["time"], reverse=True)
         kept = chosen([(run, moment(runs[run][0]["time"])) for run in order], keep) | never
-        gone = [one["id"] for run in order if run not in kept for one in runs[run]]
-        if gone and len(gone) * MOST_REMOVED > len(listed):
-            raise Failed("retention_too_much", f"{len(gone)}/{len(listed)}")
+        leave = [run for run in reversed(order) if run not in kept][: max(1, len(order) // SHARE)]
+        gone = [one["id"] for run in leave for one in runs[run]]
         if gone:
             self.call("forget", *gone)
             left = self.ids() & set(gone)
@@ -232,6 +231,7 @@ def reason(stderr: bytes) -> str:
         ("Connection timed out", "repository_unreachable"),
         ("No route to host", "repository_unreachable"),
         ("connection lost", "repository_unreachable"),
+        ("unable to start the sftp session", "repository_unreachable"),
         ("could not be read", "unreadable"),
     ):
         if words in text:
