@@ -1,0 +1,148 @@
+"""Recipes as far as they can be judged without a host: what is planned, refused, rendered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from implops import kit
+from implops.deploy import plan, recipes
+from implops.errors import InputError, KitError
+from implops.site import Site
+
+
+def recipe(name: str) -> ModuleType:
+    return kit.load(kit.shipped() / "deploy_recipes" / f"{name}.py", "deploy_recipes")
+
+
+def test_the_plan_puts_every_step_behind_what_it_needs(site: Site) -> None:
+    made = plan.make(site, recipes.load(site.base))
+    order = [step.id for step in made.steps]
+    for step in made.steps:
+        assert all(order.index(need) < order.index(step.id) for need in step.needs)
+    war = made.step("app_war@app1")
+    # Its own host's Tomcat, and the other hosts' schema.
+    assert {"tomcat@app1", "schema@db1", "resolver@app1"} <= set(war.needs)
+    assert "storage@sto1" in made.step("backup_jobs@db1").needs
+
+
+def test_what_the_plan_sets_covers_what_the_site_declares(site: Site) -> None:
+    planned = {(one.host, one.kind, one.name) for one in recipes.planned(site)}
+    ports = [("db1", "5432"), ("app1", "80"), ("app1", "8080"), ("dns1", "53")]
+    others = [("db1", "locale", "zh_CN.utf8"), ("app1", "jdk", "17"), ("sto1", "user", "implops-backup")]
+    for wanted in [*((host, "port", port) for host, port in ports), *others]:
+        assert wanted in planned
+
+
+def test_recipes_that_need_each_other_are_refused(site: Site, tmp_path: Path) -> None:
+    folder = site.base / "deploy_recipes"
+    folder.mkdir()
+    body = 'META = {{"id": "{0}", "roles": "*", "needs": ("{1}",)}}\n\n\ndef install():\n    pass\n'
+    for mine, other in (("one", "two"), ("two", "one")):
+        (folder / f"{mine}.py").write_text(body.format(mine, other), encoding="utf-8")
+    with pytest.raises(KitError, match=r"one@|two@"):
+        plan.make(site, recipes.load(site.base))
+
+
+def test_an_operation_without_a_name_is_refused(site: Site) -> None:
+    folder = site.base / "deploy_recipes"
+    folder.mkdir()
+    (folder / "mine.py").write_text(
+        'META = {"id": "mine", "roles": "*"}\n\n\ndef install():\n    from implops.deploy import ops\n'
+        '    ops.bounded_shell("echo secret")\n',
+        encoding="utf-8",
+    )
+    with pytest.raises(KitError, match=r"mine\.py:6"):
+        recipes.load(site.base)
+
+
+def test_every_operation_has_a_text() -> None:
+    import re
+
+    from implops import texts
+
+    for path in (kit.shipped() / "deploy_recipes").glob("*.py"):
+        assert texts.find(f"recipe.{path.stem}.title"), path.stem
+        for key in re.findall(r'"(recipe\.[a-z0-9_]+\.[a-z_]+)"', path.read_text(encoding="utf-8")):
+            assert texts.find(key), key
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("create table a (b int);\ncommit;\n", (2, "commit")),
+        ("BEGIN;\ncreate table a (b int);", (1, "BEGIN")),
+        ("-- one\n\\i other.sql\n", (2, "\\i")),
+        ("create table a (b int);\n\n  rollback", (3, "rollback")),
+        ("select 1; savepoint x;", (1, "savepoint")),
+    ],
+)
+def test_a_schema_file_may_not_end_its_transaction(text: str, found: tuple[int, str]) -> None:
+    assert recipe("schema").refused(text) == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "-- commit;\nselect 'begin; commit;', $$ begin; end; $$, \"end\";",
+        "/* rollback;\n */ create function f() returns int as $body$ begin return 1; end $body$ language plpgsql;",
+        "insert into t values ('it''s \\n; commit');",
+        "create table beginning (ended boolean);",
+    ],
+)
+def test_words_inside_strings_and_bodies_do_not_count(text: str) -> None:
+    assert recipe("schema").refused(text) is None
+
+
+def test_a_schema_file_in_another_encoding_is_named_with_its_line(site: Site) -> None:
+    for path in site.system.schema_:  # type: ignore[union-attr]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"create table a (b int);\n-- \xd6\xd0\n")
+    with pytest.raises(InputError, match=r"001_base\.sql:2"):
+        recipe("schema").params(site, site.hosts["db1"])
+
+
+def test_a_zone_keeps_its_serial_while_it_is_the_same_and_never_goes_back() -> None:
+    serial = recipe("bind9").serial
+    assert serial("2026112401", True, "20261125") == 2026112401
+    assert serial("2026112401", False, "20261124") == 2026112402
+    assert serial("2026112401", False, "20261125") == 2026112501
+    assert serial("4000000000", False, "20261125") == 4000000001
+    assert serial("", False, "20261125") == 2026112501
+
+
+def test_etc_hosts_gets_one_block_and_keeps_the_rest() -> None:
+    hosts_file = recipe("os_base").hosts_file
+    entries = [["10.0.0.1", "db1.his.example", "db1"], ["10.0.0.2", "app1.his.example", "app1"]]
+    own = ["db1.his.example", "db1"]
+    before = "127.0.0.1 localhost\n127.0.1.1 db1 db1.his.example other\n10.9.9.9 printer # keep\n"
+    once = hosts_file(before, own, entries)
+    assert hosts_file(once, own, entries) == once
+    assert "127.0.1.1\tother" in once
+    assert "10.9.9.9 printer # keep" in once
+    assert once.count("db1.his.example") == 1
+
+
+def test_a_password_that_scram_would_change_is_refused(site: Site) -> None:
+    vault = site.base / "secrets"
+    vault.mkdir(mode=0o700)
+    for name, value in (("db_app", "päßwort-123"), ("db_import", "good-password")):
+        (vault / name).write_text(value, encoding="utf-8")
+        (vault / name).chmod(0o600)
+    with pytest.raises(InputError, match="his_app"):
+        recipe("postgresql").params(site, site.hosts["db1"])
+
+
+def test_a_scram_verifier_is_the_one_of_the_rfc() -> None:
+    """RFC 7677's example: user and salt of its exchange, keys computed from it."""
+    import base64
+
+    from implops.deploy.scram import verifier
+
+    text = verifier("pencil", base64.b64decode("W22ZaJ0SNY7soEsUEjb6gQ=="))
+    assert text == (
+        "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$"
+        "WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU="
+    )
