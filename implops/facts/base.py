@@ -86,7 +86,7 @@ class Section:
 
     def pairs(self, key: str) -> dict[str, str]:
         """``NAME VALUE`` lines of a repeating key; the name has no blank."""
-        return dict((line.partition(" ")[0], line.partition(" ")[2]) for line in self.all(key))
+        return {line.partition(" ")[0]: line.partition(" ")[2] for line in self.all(key)}
 
 
 def to_int(text: str, what: str) -> int:

@@ -10,6 +10,8 @@ printed with its SHA-256, so that noise in the middle is seen. Format, with NONC
     @NONCE end NAME LINES
     @NONCE done SHA256|-   of everything between begin and done
 
+``tell`` reads with cat: the shell's own ``read`` asks byte by byte, and files of /proc/sys answer only the first.
+
 Bytes before ``begin`` are noise of the login shell. Without ``done`` the answer is cut: sections that ended count, the
 rest is Unknown("truncated"). With a wrong digest everything is Unknown("garbled").
 """
@@ -30,7 +32,7 @@ _PRELUDE = r"""
 LC_ALL=C; export LC_ALL; unset LANG LANGUAGE BASH_ENV ENV CDPATH
 PATH=/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/bin; export PATH
 PATH=/usr/sbin:/sbin:/usr/bin:/bin:$PATH
-set -f; set +e; umask 077; exec 2>/dev/null </dev/null; cd /
+set -f; set +e; umask 077; cd /
 NL='
 '; TAB='	'; IFS=" $TAB$NL"
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -43,7 +45,7 @@ kv() {
   n=$((n+1)); printf '%s\t%s\n' "$1" "$2"
 }
 no() { kv "$1!" "$2"; }
-tell() { if [ -r "$2" ] && IFS= read -r v <"$2" || [ -n "$v" ]; then kv "$1" "$v"; else no "$1" "unreadable $2"; fi; v=; }
+tell() { if [ -r "$2" ] && v=$(cat "$2"); then kv "$1" "$v"; else no "$1" "unreadable $2"; fi; v=; }
 rows() {
   c=0; l=$IFS; IFS=$NL
   for v in $2; do kv "$1" "$v"; c=$((c+1)); done
@@ -104,12 +106,15 @@ def assemble(probes: Iterable[Probe], nonce: str) -> str:
         parts.append(f"s_{probe.section}() {{\n{probe.text}}}\n")
     listed = " ".join(names)
     parts.append(
-        f'all() {{ for s in {listed}; do ( n=0; printf "%s section %s\\n" "$M" $s; s_$s; '
-        'printf "%s end %s %s\\n" "$M" $s $n ); done; }\n'
+        f'all() {{ for S in {listed}; do ( n=0; printf "%s section %s\\n" "$M" $S; s_$S; '
+        'printf "%s end %s %s\\n" "$M" $S $n ); done; }\n'
+        # The shell reads this text from its standard input, piece by piece: only when the last line is read may the
+        # commands get another one.
+        "run() { exec 2>/dev/null </dev/null\n"
         'printf "%s begin\\n" "$M"\n'
         "out=$(all)\n"
         'if have sha256sum; then sum=$(printf "%s\\n" "$out" | sha256sum); sum=${sum%% *}; else sum=-; fi\n'
-        'printf "%s\\n%s done %s\\n" "$out" "$M" "$sum"\n'
+        'printf "%s\\n%s done %s\\n" "$out" "$M" "$sum"; }\nrun\n'
     )
     return "".join(parts)
 

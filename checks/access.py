@@ -1,0 +1,78 @@
+"""Reaching the host: login, host key, sudo, a quiet shell, the right machine."""
+
+from __future__ import annotations
+
+from implops.check.registry import check
+from implops.facts.network import Network
+from implops.facts.software import Security
+from implops.facts.system import System
+
+# A password or account that ends within the project (requirement: more than 90 days, our own figure).
+_SOON_DAYS = 90
+
+
+@check("ACC02", "ssh.auth")
+def login(case):
+    return case.good(case.site.ssh.user)
+
+
+@check("ACC03", "ssh.hostkey")
+def host_key(case):
+    # The connection refuses every key that is not pinned; here it stands open.
+    return case.good("✓")
+
+
+@check("ACC04", "sudo")
+def sudo(case):
+    if not case.site.ssh.sudo:
+        return case.same(str(case.fact(System).uid), "0")
+    if case.seen.sudo and case.fact(System).uid == 0:
+        return case.good("root", "root")
+    return case.bad(case.site.ssh.user, "root", note="no_sudo", user=case.site.ssh.user)
+
+
+@check("ACC05", "shell.clean", severity="warn")
+def shell(case):
+    found = f"{case.seen.noise} B"
+    return case.bad(found, "0 B") if case.seen.noise else case.good(found, "0 B")
+
+
+@check("ACC06", "ssh.rtt", severity="warn", unit="ms", ceiling=True)
+def speed(case):
+    return case.most(case.seen.login_ms)
+
+
+@check("ACC07", "host.ip")
+def address(case):
+    addresses = case.fact(Network).addresses
+    if case.host.address in addresses:
+        return case.good(f"{case.host.address} {addresses[case.host.address]}", case.host.address)
+    return case.bad(" ".join(addresses) or "—", case.host.address)
+
+
+@check("ACC08", "host.unique", scope="site")
+def unique(case):
+    """Cloned machines share what must be each one's own."""
+    seen = {}
+    for one in case.cases:
+        system, network = one.fact(System), one.fact(Network)
+        marks = {("machine-id", system.machine_id)}
+        marks |= {("MAC", nic.mac) for nic in network.nics if nic.name != "lo" and nic.mac.strip("0:")}
+        for mark in marks:
+            seen.setdefault(mark, []).append(one.host.name)
+    for one in case.cases:
+        twins = {(what, name) for (what, _), names in seen.items() if one.host.name in names
+                 for name in names if name != one.host.name}  # fmt: skip
+        if twins:
+            yield one.host.name, one.bad(" ".join(sorted(f"{what}={name}" for what, name in twins)), "≠")
+        else:
+            yield one.host.name, one.good(one.fact(System).machine_id[:8], "≠")
+
+
+@check("ACC09", "user.expiry", severity="warn")
+def expiry(case):
+    about = case.fact(Security).expiry.get(case.site.ssh.user)
+    if about is None or about.days is None:
+        return case.good("∞", f"> {_SOON_DAYS} d")
+    found = f"{about.days} d"
+    return case.good(found, f"> {_SOON_DAYS} d") if about.days > _SOON_DAYS else case.bad(found, f"> {_SOON_DAYS} d")

@@ -1,0 +1,1 @@
+kv epoch_ns "$(date +%s%N)"

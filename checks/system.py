@@ -1,0 +1,118 @@
+"""The operating system: release, architecture, kernel, libc, init, tools, what is left from earlier."""
+
+from __future__ import annotations
+
+import re
+
+from implops.check.registry import check
+from implops.facts.software import TOOLS, Software
+from implops.facts.system import System
+
+ARCH = "x86_64"
+# What probes and recipes cannot do without; the rest of TOOLS is wanted.
+NEEDED = ("awk", "sed", "grep", "tar", "gzip", "sha256sum", "find", "flock", "systemctl", "ip", "apt-get", "dpkg")
+# Just booted: services may still be coming up, and what happened before is not in the counters (our own figure).
+_FRESH_SECONDS = 60
+
+
+def _numbers(text):
+    return tuple(int(one) for one in re.findall(r"\d+", text)[:2])
+
+
+@check("OS01", "os.supported", unit="words")
+def supported(case):
+    about = case.fact(System).os
+    found = f"{about.get('ID', '?')} {about.get('VERSION_ID', '?')}"
+    listed = list(case.limit.need or [])
+    shown = " / ".join(listed)
+    if found in listed:
+        return case.good(about.get("PRETTY_NAME", found), shown)
+    return case.bad(about.get("PRETTY_NAME", found), shown)
+
+
+@check("OS02", "os.arch")
+def arch(case):
+    return case.same(case.fact(System).arch, ARCH, source="default")
+
+
+@check("OS03", "os.kernel", unit="words")
+def kernel(case):
+    return _version(case, case.fact(System).kernel)
+
+
+@check("OS04", "os.libc", unit="words")
+def libc(case):
+    return _version(case, case.fact(System).glibc)
+
+
+def _version(case, text):
+    numbers = _numbers(text)
+    if len(numbers) < 2:
+        return case.error("garbled", detail=text[:60])
+    need, want = (one and _numbers(str(one)) for one in (case.limit.need, case.limit.want))
+    shown = " / ".join(f"≥ {one}" for one in (case.limit.need, case.limit.want) if one)
+    if need and numbers < need:
+        return case.bad(text, shown)
+    if want and numbers < want:
+        return case.bad(text, shown, warn=True)
+    return case.good(text, shown)
+
+
+@check("OS05", "os.init")
+def init(case):
+    return case.same(case.fact(System).init, "systemd", source="default")
+
+
+@check("OS06", "os.virt", severity="warn")
+def virt(case):
+    found = case.fact(System).virt
+    containers = ("lxc", "lxc-libvirt", "systemd-nspawn", "docker", "podman", "rkt", "openvz", "container-other")
+    return case.bad(found, "—") if found in containers else case.good(found, "—")
+
+
+@check("OS07", "os.reboot", severity="warn")
+def reboot(case):
+    if case.fact(System).reboot:
+        return case.bad("reboot-required", "—")
+    return case.good(f"{case.fact(System).uptime // 60} min", "—")
+
+
+@check("OS08", "os.hostname")
+def hostname(case):
+    name = case.fact(System).hostname
+    label = name.split(".")[0]
+    if label in ("localhost", "") or not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", label, re.IGNORECASE):
+        return case.bad(name, case.host.name)
+    twins = [one for one, seen in case.scene.seen.items() if one != case.host.name and _name_of(seen) == name]
+    return case.bad(name, case.host.name, note="same_name", hosts=" ".join(twins)) if twins else case.good(name)
+
+
+def _name_of(seen):
+    fact = seen.fact(System)
+    return fact.ask("hostname") if isinstance(fact, System) else None
+
+
+@check("OS09", "os.cmds")
+def commands(case):
+    tools = case.fact(Software).tools
+    missing = [name for name in TOOLS if not tools.get(name)]
+    needed = [name for name in missing if name in NEEDED]
+    if missing:
+        return case.bad(" ".join(missing), "—", warn=not needed, note="tools_missing")
+    return case.good(f"{len(tools)}/{len(TOOLS)}", f"{len(TOOLS)}")
+
+
+@check("OS12", "os.leftover")
+def leftover(case):
+    """Software that a recipe installs and that is there already, before anything of ours has run."""
+    installed = case.fact(Software).packages
+    ours = [one for one in case.plans("package") if one.name in installed and _serves(one.name)]
+    early = [one.name for one in ours if not case.post(one)]
+    if early and not case.deployed:
+        return case.bad(" ".join(early), "—", note="leftover")
+    return case.good("—", "—")
+
+
+def _serves(name):
+    """Packages of servers: an earlier installation of them is not ours to take over."""
+    return name.startswith(("postgresql", "mariadb", "tomcat", "nginx", "bind9")) and not name.endswith("dnsutils")

@@ -1,0 +1,153 @@
+"""Ask every host: one script in one trip with one sudo, and a second trip for what it sees of the others."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from implops import facts, kit
+from implops.errors import ImplopsError, InputError
+from implops.facts.base import Fact, Unknown, build
+from implops.facts.planned import Planned
+from implops.facts.script import Probe, assemble, load_probe, parse
+from implops.remote import Connection, ConnectionLost, Result, SudoRefused, connect, each
+from implops.site import Host, Site
+
+F = TypeVar("F", bound=Fact)
+# Everything in a script that can hang has its own limit; this is the fence around the whole trip.
+TRIP_SECONDS = 60.0
+OUTPUT_LIMIT = 4 * 2**20
+
+
+@dataclass
+class Seen:
+    """What one host answered. ``error`` is set when it could not be asked; times in milliseconds."""
+
+    host: Host
+    facts: dict[type[Fact], Fact | Unknown] = field(default_factory=dict)
+    error: ImplopsError | None = None
+    sudo: bool = True
+    login_ms: int = 0
+    trip_ms: int = 0
+    noise: int = 0
+    trips: int = 0
+    # This machine's clock around the first trip, in microseconds: the host's own readings lie between.
+    sent: int = 0
+    received: int = 0
+    raw: list[bytes] = field(default_factory=list)
+
+    def fact(self, kind: type[F]) -> F | Unknown:
+        found = self.facts.get(kind, Unknown("missing", kind.section))
+        return found  # type: ignore[return-value]
+
+
+def kinds() -> list[type[Fact]]:
+    """Every fact of ``implops/facts``, and those of loaded check files; the clock readings first and last."""
+    for info in pkgutil.iter_modules(facts.__path__):
+        importlib.import_module(f"implops.facts.{info.name}")
+    found = [one for one in _subclasses(Fact) if one.section]
+    rank = {"start": -1, "finish": 1}
+    return sorted(found, key=lambda one: (rank.get(one.section, 0), one.section))
+
+
+def _subclasses(kind: type[Fact]) -> list[type[Fact]]:
+    return [one for sub in kind.__subclasses__() for one in (sub, *_subclasses(sub))]
+
+
+def gather(site: Site, planned: Sequence[Planned], hosts: Sequence[Host]) -> dict[str, Seen]:
+    """Facts by host name, all hosts side by side. A host that cannot be asked has an ``error``.
+
+    Raises InputError (wrong sudo password, missing key) and KitError (a probe is missing).
+    """
+    wanted = kinds()
+    probes = kit.files("checks/probes", site.base, "*.sh")
+
+    def scripts(host: Host) -> list[tuple[list[type[Fact]], list[Probe]]]:
+        mine = [one for one in planned if one.host == host.name]
+        found = []
+        for trip in (1, 2):
+            chosen = [kind for kind in wanted if kind.trip == trip]
+            found.append(
+                (chosen, [load_probe(kind.section, probes, _parameters(kind, site, host, mine)) for kind in chosen])
+            )
+        return found
+
+    prepared = {host.name: scripts(host) for host in hosts}
+    answers = each(hosts, lambda host: _ask(site, host, prepared[host.name]))
+    seen = {}
+    for host in hosts:
+        answer = answers[host.name]
+        if isinstance(answer, InputError):
+            raise answer
+        seen[host.name] = Seen(host, error=answer) if isinstance(answer, ImplopsError) else answer
+    return seen
+
+
+def _parameters(kind: type[Fact], site: Site, host: Host, planned: list[Planned]) -> dict[str, list[str]]:
+    found = kind.parameters(site, host)
+    more = getattr(kind, "planned_parameters", None)
+    return {**found, **more(planned)} if more else found
+
+
+def _ask(site: Site, host: Host, scripts: list[tuple[list[type[Fact]], list[Probe]]]) -> Seen:
+    seen = Seen(host)
+    with connect(site, host) as connection:
+        seen.login_ms = round(connection.connect_seconds * 1000)
+        for number, (wanted, probes) in enumerate(scripts):
+            nonce = secrets.token_hex(8)
+            text = assemble(probes, nonce)
+            began = time.time_ns() // 1000
+            try:
+                result = _trip(connection, seen, text)
+            except ConnectionLost as error:
+                # What the first trip told still counts.
+                if number == 0:
+                    raise
+                reason = Unknown("timeout" if error.key == "remote.deadline" else "lost")
+                seen.facts.update(dict.fromkeys(wanted, reason))
+                break
+            answer = parse(result.out, nonce, [kind.section for kind in wanted])
+            if number == 0:
+                seen.sent, seen.received = began, time.time_ns() // 1000
+                seen.trip_ms, seen.noise = round(result.seconds * 1000), answer.noise
+            seen.raw.append(result.out)
+            seen.facts.update({kind: build(kind, answer.sections[kind.section]) for kind in wanted})
+        seen.trips = connection.trips
+    return seen
+
+
+def _trip(connection: Connection, seen: Seen, script: str) -> Result:
+    """With sudo; without it when sudo is refused: then only what root alone may see is missing."""
+    if seen.sudo:
+        try:
+            return connection.run(script, timeout=TRIP_SECONDS, sudo=True, limit=OUTPUT_LIMIT)
+        except SudoRefused:
+            seen.sudo = False
+    return connection.run(script, timeout=TRIP_SECONDS, limit=OUTPUT_LIMIT)
+
+
+def about(seen: Seen) -> dict[str, Any]:
+    """Who answered, for the record: what the gate compares and what the form prints. Values that are not known: "—"."""
+    from implops.facts.system import Cpu, Memory, System
+
+    system, cpu, memory = seen.fact(System), seen.fact(Cpu), seen.fact(Memory)
+
+    def of(fact: Fact | Unknown, name: str) -> Any:
+        value = fact if isinstance(fact, Unknown) else fact.ask(name)
+        return "—" if isinstance(value, Unknown) else value
+
+    release = of(system, "os")
+    return {
+        "boot_id": of(system, "boot_id"), "machine_id": of(system, "machine_id"), "kernel": of(system, "kernel"),
+        "virt": of(system, "virt"), "cpus": of(cpu, "count"), "memory": of(memory, "total"),
+        "os": release.get("PRETTY_NAME", "—") if isinstance(release, dict) else "—",
+        "address": seen.host.address, "roles": list(seen.host.roles), "trips": seen.trips,
+        "error": {"key": seen.error.key, "params": {k: str(v) for k, v in seen.error.params.items()}}
+        if seen.error
+        else None,
+    }  # fmt: skip

@@ -1,0 +1,225 @@
+"""Facts -> verdicts. Pure: the same facts and thresholds give the same verdicts, in a stable order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from implops.check.gather import Seen
+from implops.check.limits import Limit, Limits
+from implops.check.model import Result, State, Verdict
+from implops.check.registry import Check
+from implops.facts.base import Fact, NotMeasured, Unknown
+from implops.facts.planned import Planned
+from implops.remote import AuthRefused, HostKeyRefused
+from implops.site import Host, Site
+from implops.units import format_seconds, format_size
+
+F = TypeVar("F", bound=Fact)
+# "16 GB" of a virtual machine shows as 15.4 GiB, "200 GB" of a volume as 183-186 GiB (our own figure).
+NAMEPLATE_PERCENT = 93
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everything that a run's checks may look at. ``done``: host -> recipes that the last deployment calls good."""
+
+    site: Site
+    seen: Mapping[str, Seen]
+    planned: Sequence[Planned]
+    done: Mapping[str, Iterable[str]]
+    limits: Limits
+
+
+class Case:
+    """One check on one host: facts, thresholds, and the words for what came of it."""
+
+    def __init__(self, scene: Scene, check: Check, seen: Seen) -> None:
+        self.scene, self.check, self.seen = scene, check, seen
+        self.site: Site = scene.site
+        self.host: Host = seen.host
+        self.limit: Limit = scene.limits.of(check, seen.host)
+
+    def fact(self, kind: type[F], host: str | None = None) -> F:
+        """The fact of this host (or another). Raises NotMeasured: the judge makes an error of it."""
+        found = self.scene.seen[host or self.host.name].fact(kind)
+        if isinstance(found, Unknown):
+            raise NotMeasured(found)
+        return found
+
+    def planned(self, kind: str, name: str, host: str | None = None) -> Planned | None:
+        """What a recipe sets of this kind and name, on this host or another."""
+        where = host or self.host.name
+        return next((p for p in self.scene.planned if (p.host, p.kind, p.name) == (where, kind, name)), None)
+
+    def plans(self, kind: str) -> list[Planned]:
+        return [one for one in self.scene.planned if (one.host, one.kind) == (self.host.name, kind)]
+
+    def post(self, planned: Planned) -> bool:
+        """Whether the recipe has run there: what it sets must be there then."""
+        return planned.recipe in self.scene.done.get(planned.host, ())
+
+    @property
+    def deployed(self) -> bool:
+        return bool(self.scene.done.get(self.host.name))
+
+    def good(
+        self, actual: object, required: object = "—", *, target: str = "", note: str = "", **params: object
+    ) -> Result:
+        return self._result("pass", actual, required, target, note, params)
+
+    def bad(
+        self, actual: object, required: object = "—", *, target: str = "", warn: bool = False, note: str = "",
+        **params: object,
+    ) -> Result:  # fmt: skip
+        """A fault of the check's own severity; ``warn``: it works, below what is wanted."""
+        state: State = "warn" if warn or self.check.severity == "warn" else "fail"
+        return self._result(state, actual, required, target, note, params)
+
+    def info(self, actual: object, *, target: str = "", note: str = "", **params: object) -> Result:
+        return self._result("info", actual, "—", target, note, params)
+
+    def skip(self, note: str, *, target: str = "", **params: object) -> Result:
+        """It does not concern this host; the reason is mandatory."""
+        return self._result("skip", "—", "—", target, note, params)
+
+    def error(self, reason: str, *, target: str = "", detail: str = "") -> Result:
+        return _unknown(Unknown(reason, detail), target)
+
+    def will_be_set(self, planned: Planned, actual: object, required: object, *, target: str = "") -> Result:
+        """Missing now, and a planned recipe brings it; after the recipe has run it is a fault."""
+        if self.post(planned):
+            return self.bad(actual, required, target=target, note="recipe_did_not", recipe=planned.recipe)
+        return self._result("info", actual, required, target, "will_be_set", {"recipe": planned.recipe})
+
+    def same(self, actual: object, required: object, *, target: str = "", source: str = "site") -> Result:
+        one = (
+            self.good(actual, required, target=target)
+            if actual == required
+            else self.bad(actual, required, target=target)
+        )
+        return replace(one, source=source)
+
+    def least(self, value: int, *, target: str = "", tolerance: bool = False, limit: Limit | None = None) -> Result:
+        """``value`` against need and want, both floors. ``tolerance``: nameplate sizes show smaller."""
+        return self._against(value, target, tolerance=tolerance, floor=True, limit=limit)
+
+    def most(self, value: int, *, target: str = "", limit: Limit | None = None) -> Result:
+        """``value`` against need and want, both ceilings."""
+        return self._against(value, target, tolerance=False, floor=False, limit=limit)
+
+    def _against(self, value: int, target: str, *, tolerance: bool, floor: bool, limit: Limit | None) -> Result:
+        wanted = limit or self.limit
+        sign = "≥" if floor else "≤"
+        shown = " / ".join(f"{sign} {self.show(one)}" for one in (wanted.need, wanted.want) if one is not None) or "—"
+
+        def meets(bound: int | None) -> bool:
+            if bound is None:
+                return True
+            if not floor:
+                return value <= bound
+            return value >= bound or (tolerance and value * 100 >= bound * NAMEPLATE_PERCENT)
+
+        note = ""
+        if tolerance and wanted.need is not None and value < wanted.need and meets(wanted.need):
+            note = "nameplate"
+        if not meets(wanted.need):
+            found = self.bad(self.show(value), shown, target=target)
+        elif not meets(wanted.want):
+            found = self.bad(self.show(value), shown, target=target, warn=True, note=note)
+        else:
+            found = self.good(self.show(value), shown, target=target, note=note)
+        return replace(found, source=wanted.source)
+
+    def show(self, value: int) -> str:
+        if self.check.unit == "size":
+            return format_size(value)
+        if self.check.unit == "ms":
+            return format_seconds(value / 1000)
+        if self.check.unit == "seconds":
+            return format_seconds(value)
+        return f"{value} %" if self.check.unit == "percent" else str(value)
+
+    def _result(
+        self, state: State, actual: object, required: object, target: str, note: str, params: Mapping[str, object]
+    ) -> Result:
+        texts = {name: str(value) for name, value in params.items()}
+        return Result(state, str(actual), str(required), target, "", note, texts)
+
+
+class SiteCase(Case):
+    """A check over all hosts: ``each`` gives a Case per host that answered. Its results name their host."""
+
+    def __init__(self, scene: Scene, check: Check) -> None:
+        self.cases = [Case(scene, check, one) for one in scene.seen.values() if one.error is None]
+        super().__init__(scene, check, next(iter(scene.seen.values())))
+
+
+def judge(scene: Scene, checks: Mapping[str, Check], only: Iterable[str] | None = None) -> list[Verdict]:
+    """Verdicts in the order of hosts in the site file, then of the catalogue. A check that raises is its own error."""
+    chosen = [one for one in checks.values() if only is None or one.id in set(only)]
+    by_host: dict[str, list[Verdict]] = {name: [] for name in scene.seen}
+    for check in chosen:
+        if check.scope == "site":
+            for host, result in _ask_site(scene, check):
+                by_host[host].append(Verdict(check.id, host, check.severity, result))
+            continue
+        for name, seen in scene.seen.items():
+            if set(check.roles) & set(seen.host.roles):
+                for result in _absent(check, seen) or _ask(Case(scene, check, seen)):
+                    by_host[name].append(Verdict(check.id, name, check.severity, _based(scene, check, result)))
+    return [verdict for name in by_host for verdict in by_host[name]]
+
+
+def _absent(check: Check, seen: Seen) -> list[Result]:
+    """A host that was not asked: absent in all its checks, but for the one that says why it let nobody in."""
+    if seen.error is None:
+        return []
+    said = {name: str(value) for name, value in seen.error.params.items()}
+    if isinstance(seen.error, HostKeyRefused) and check.id == "ACC03":
+        return [Result("fail", said.get("fingerprint", "—"), note=seen.error.key, params=said)]
+    if isinstance(seen.error, AuthRefused) and check.id == "ACC02":
+        return [Result("fail", note=seen.error.key, params=said)]
+    return [Result("absent", note=seen.error.key, params=said)]
+
+
+def _ask(case: Case) -> list[Result]:
+    try:
+        found: Any = case.check.function(case)
+        if found is None:
+            return []
+        results = [found] if isinstance(found, Result) else list(found)
+    except NotMeasured as error:
+        return [_unknown(error.unknown, "")]
+    except Exception as error:
+        # A fault of the check's author must not stop the others, and must not pass.
+        return [_unknown(Unknown("raised", f"{type(error).__name__}: {error}"[:200]), "")]
+    return results
+
+
+def _ask_site(scene: Scene, check: Check) -> list[tuple[str, Result]]:
+    """A site check yields (host name, Result); hosts that are away are absent in it."""
+    away = [(name, result) for name, seen in scene.seen.items() for result in _absent(check, seen)]
+    case = SiteCase(scene, check)
+    if not case.cases:
+        return away
+    try:
+        found = list(check.function(case))
+    except NotMeasured as error:
+        found = [(one.host.name, _unknown(error.unknown, "")) for one in case.cases]
+    except Exception as error:
+        why = Unknown("raised", f"{type(error).__name__}: {error}"[:200])
+        found = [(one.host.name, _unknown(why, "")) for one in case.cases]
+    return [*((host, _based(scene, check, result)) for host, result in found), *away]
+
+
+def _unknown(unknown: Unknown, target: str) -> Result:
+    return Result("error", target=target, note=f"reason.{unknown.reason}", params={"detail": unknown.detail or "—"})
+
+
+def _based(scene: Scene, check: Check, result: Result) -> Result:
+    """A finding that every healthy lab host shows, for the reason that the lab profile gives."""
+    if result.state in ("fail", "warn", "error") and check.id in scene.limits.baseline:
+        return replace(result, state="info", note=f"baseline.{scene.limits.baseline[check.id]}", params={})
+    return result

@@ -1,0 +1,115 @@
+"""One check of a site: ask, judge, waive, record."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+from implops.check import registry, waivers
+from implops.check.gather import Seen, about, gather
+from implops.check.judge import Scene, judge
+from implops.check.limits import Limits
+from implops.check.model import STATES, Verdict
+from implops.check.registry import Check
+from implops.check.sitehash import site_hash
+from implops.errors import InputError
+from implops.facts.planned import Planned
+from implops.site import Site
+from implops.store import Event, Store, record
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """``checks`` are those of the kit; ``code`` is the exit code: 1 beats 3."""
+
+    run: str
+    checks: dict[str, Check]
+    seen: dict[str, Seen]
+    verdicts: list[Verdict]
+    finished: Event
+
+    @property
+    def code(self) -> int:
+        states = {one.state for one in self.verdicts}
+        if "fail" in states:
+            return 1
+        return 3 if any(one.blocks for one in self.verdicts) else 0
+
+
+def done_recipes(store: Store) -> dict[str, list[str]]:
+    """Host -> recipes that the last deployment there left good: their checks are judged as "after"."""
+    found: dict[str, list[str]] = {}
+    for event in store.events(kind="deploy.finished"):
+        for host, recipes in event.payload.get("recipes", {}).items():
+            found[host] = [name for name, state in recipes.items() if state == "good"]
+    return found
+
+
+def look(
+    site: Site, store: Store, planned: Sequence[Planned], only: Collection[str] = (), hosts: Collection[str] = ()
+) -> tuple[dict[str, Check], dict[str, Seen], list[Verdict]]:
+    """Ask and judge, without a record. Raises InputError for an unknown id or host, KitError, SiteError."""
+    checks = registry.load(site.base)
+    for id in only:
+        if id not in checks:
+            raise InputError("check.unknown_id", place="--only", id=id)
+    for name in hosts:
+        if name not in site.hosts:
+            raise InputError("check.unknown_host", host=name, known=" ".join(site.hosts))
+    limits = Limits(site, checks)
+    chosen = [host for host in site.hosts.values() if not hosts or host.name in hosts]
+    seen = gather(site, planned, chosen)
+    scene = Scene(site, seen, planned, done_recipes(store), limits)
+    verdicts = judge(scene, checks, only or None)
+    if not only and not hosts:
+        verdicts = waivers.apply(site, checks, verdicts, date.today())
+    return checks, seen, verdicts
+
+
+def check(
+    site: Site,
+    store: Store,
+    operator: str,
+    planned: Sequence[Planned],
+    *,
+    only: Collection[str] = (),
+    hosts: Collection[str] = (),
+) -> Outcome:
+    """Check a site and record it. Only a complete one (all checks, all hosts) opens the gate of a deployment."""
+    collected = datetime.now(UTC).astimezone().isoformat(timespec="milliseconds")
+    complete = not only and not hosts
+    started: dict[str, Any] = {"only": list(only), "chosen": list(hosts), "profile": site.profile}
+    with record(store, site, "check", operator, started) as run:
+        checks, seen, verdicts = look(site, store, planned, only, hosts)
+        for name, one in seen.items():
+            evidence = tuple(run.keep(raw) for raw in one.raw)
+            mine = [verdict.payload() for verdict in verdicts if verdict.host == name]
+            run.event("host.checked", {"host": name, "about": about(one), "verdicts": mine}, evidence)
+        totals = {state: sum(one.state == state for one in verdicts) for state in STATES}
+        blocking = [{"host": one.host, "id": one.id, "state": one.state} for one in verdicts if one.blocks]
+        waived = [one for one in verdicts if one.state == "waived"]
+        conclusion = "conditional" if waived else "pass"
+        if any(one.state == "fail" for one in verdicts):
+            conclusion = "fail"
+        elif blocking:
+            conclusion = "unknown"
+        event = run.finish(
+            conclusion,
+            {
+                "complete": complete,
+                "site_hash": site_hash(site),
+                "collected": collected,
+                "blocking": blocking,
+                "waivers": [{"id": one.id, "host": one.host, **one.result.params} for one in waived],
+                "hosts": {
+                    name: {key: about(one)[key] for key in ("boot_id", "machine_id")} for name, one in seen.items()
+                },
+                "totals": {state: count for state, count in totals.items() if count},
+                "defined": len(checks),
+            },
+        )
+        del event
+    assert run.finished
+    return Outcome(run.id, checks, seen, verdicts, run.finished)

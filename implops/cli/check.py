@@ -1,0 +1,158 @@
+"""``implops check SITE``: ask every host, judge, print, record; ``--explain ID`` says what a check looks at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from implops import texts
+from implops.cli.output import Session, verb
+
+if TYPE_CHECKING:
+    from implops.check.model import Result, Verdict
+    from implops.check.run import Outcome
+
+_LANGUAGE = texts.from_environment()
+
+
+@verb("check")
+@click.option("--only", multiple=True, metavar="ID", help=texts.say("check.option.only", lang=_LANGUAGE))
+@click.option("--host", "hosts", multiple=True, metavar="NAME", help=texts.say("cli.host", lang=_LANGUAGE))
+@click.option("--explain", metavar="ID", default="", help=texts.say("check.option.explain", lang=_LANGUAGE))
+def check(session: Session, only: tuple[str, ...], hosts: tuple[str, ...], explain: str) -> int:
+    from implops.check import run
+    from implops.cli.forms import emit
+    from implops.deploy.recipes import planned
+
+    site = session.site
+    if explain:
+        return _explain(session, explain)
+    with session.phase(texts.say("check.asking", hosts=len(site.hosts))):
+        done = run.check(site, session.store, session.operator, planned(site), only=only, hosts=hosts)
+    _answer(session, done)
+    if done.finished.payload["complete"]:
+        emit(session, "check", done.run)
+    return done.code
+
+
+def _explain(session: Session, id: str) -> int:
+    from implops.check import registry
+    from implops.check.limits import Limits
+    from implops.errors import InputError
+
+    checks = registry.load(session.site.base)
+    if id not in checks:
+        raise InputError("check.unknown_id", place="--explain", id=id)
+    one, limits = checks[id], Limits(session.site, checks)
+    click.echo(f"{id}  {texts.say(f'check.{id}.title')}")
+    click.echo(texts.say("check.explain.why", text=texts.say(f"check.{id}.why")))
+    click.echo(texts.say("check.explain.fix", text=texts.say(f"check.{id}.fix")))
+    click.echo(
+        texts.say("check.explain.kind", severity=texts.say(f"check.severity.{one.severity}"), roles=" ".join(one.roles))
+    )
+    click.echo(texts.say("check.explain.file", path=one.path))
+    for host in session.site.hosts.values():
+        limit = limits.of(one, host)
+        if limit.need is not None or limit.want is not None:
+            source = texts.say(f"check.source.{limit.source}")
+            click.echo(
+                texts.say("check.explain.limit", host=host.name, need=limit.need, want=limit.want, source=source)
+            )
+    return 0
+
+
+def _answer(session: Session, done: Outcome) -> None:
+    from implops.units import format_seconds
+
+    if session.as_json:
+        session.answer({
+            "run": done.run, "conclusion": done.finished.payload["conclusion"],
+            "totals": done.finished.payload["totals"], "verdicts": [one.payload() for one in done.verdicts],
+            "hosts": {name: {"trips": seen.trips, "login_ms": seen.login_ms} for name, seen in done.seen.items()},
+        })  # fmt: skip
+        return
+    shown = [
+        one
+        for one in done.verdicts
+        if session.verbose or not session.quiet or one.state not in ("pass", "skip", "info")
+    ]
+    if shown:
+        _table(session, shown)
+    _remedies(session, done)
+    totals = done.finished.payload["totals"]
+    counts = "、".join(f"{texts.say(f'form.result.{state}')} {count}" for state, count in totals.items())
+    slowest = max(((seen.login_ms + seen.trip_ms) / 1000 for seen in done.seen.values()), default=0.0)
+    click.echo(texts.say("check.coverage", hosts=len(done.seen), defined=len(done.checks), counts=counts,
+                         slowest=format_seconds(slowest)))  # fmt: skip
+    click.echo(texts.say(f"check.concluded.{done.finished.payload['conclusion']}"))
+
+
+def told(result: Result) -> str:
+    """What the note of a result says, in words; empty without one."""
+    if not result.note:
+        return ""
+    key = (
+        result.note
+        if "." in result.note and not result.note.startswith(("reason.", "baseline."))
+        else f"check.note.{result.note}"
+    )
+    text = texts.find(key)
+    if text is None:
+        return " ".join([result.note, *result.params.values()])
+    return text.format_map({"detail": "—", **result.params})
+
+
+def _table(session: Session, verdicts: list[Verdict]) -> None:
+    from rich.table import Table
+
+    colours = {"fail": "red", "absent": "red", "error": "magenta", "warn": "yellow", "waived": "cyan", "pass": "green"}
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("host", "id", "title", "required", "actual", "result"):
+        table.add_column(texts.say(f"check.column.{name}"), overflow="fold", no_wrap=name in ("host", "id", "result"))
+    before = ""
+    for one in verdicts:
+        if before and one.host != before:
+            table.add_section()
+        result = one.result
+        title = texts.say(f"check.{one.id}.title") + (f" {result.target}" if result.target else "")
+        note = told(result)
+        actual = f"{result.actual}({note})" if note and result.actual != "—" else note or result.actual
+        style = colours.get(one.state, "dim")
+        table.add_row(one.host if one.host != before else "", one.id, title, result.required, actual,
+                      f"[{style}]{texts.say(f'form.result.{one.state}')}[/]")  # fmt: skip
+        before = one.host
+    session.console.print(table)
+
+
+def _remedies(session: Session, done: Outcome) -> None:
+    """What has to be done, by whom: faults grouped by the owner of their host."""
+    by_owner: dict[str, list[Verdict]] = {}
+    for one in done.verdicts:
+        if one.state in ("fail", "absent", "error", "warn"):
+            by_owner.setdefault(session.site.hosts[one.host].owner, []).append(one)
+    for owner, verdicts in by_owner.items():
+        click.echo("")
+        click.echo(texts.say("check.to_do", owner=owner))
+        seen: set[tuple[str, str, str]] = set()
+        for one in verdicts:
+            mark = (one.host, one.id, one.state if one.state == "absent" else one.result.target)
+            if one.state == "absent":
+                mark = (one.host, "", "absent")
+            if mark in seen:
+                continue
+            seen.add(mark)
+            click.echo(_remedy(one))
+
+
+def _remedy(one: Verdict) -> str:
+    if one.state == "absent":
+        return texts.say("check.remedy_absent", host=one.host, why=told(one.result))
+    about: dict[str, Any] = {
+        "host": one.host, "id": one.id, "title": texts.say(f"check.{one.id}.title"), "target": one.result.target,
+        "result": texts.say(f"form.result.{one.state}"), "fix": texts.say(f"check.{one.id}.fix"),
+    }  # fmt: skip
+    return texts.say("check.remedy", **about).replace("  ", " ")
+
+
+command = check
