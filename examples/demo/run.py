@@ -1,4 +1,4 @@
-"""``make demo``: four bare hosts and a folder of customer files become a running, verified, backed-up, documented system.
+"""``make demo``: four bare hosts and a folder of customer files become a running, backed-up, documented system.
 
 Every step is the command that an engineer types; the demo only adds what happens at a customer's besides: two faults
 that nobody knew of, and one file whose declared encoding is wrong.
