@@ -24,6 +24,7 @@ _LANGUAGE = texts.from_environment()
 _DISK = 200 * 2**20
 _MODULE_SECONDS = 120.0
 _STABLE_SECONDS = 2.0
+_SETTLE_SECONDS = 60.0
 
 
 @dataclass
@@ -82,7 +83,9 @@ def deploy(session: Session, yes: bool, dry_run: bool, resume: str | None, break
         try:
             # All hosts are reached and locked before anything is recorded: a refusal here changed nothing anywhere.
             with reached.held(site, made.hosts(), run_id, session.operator, break_lock) as connections:
-                if not earlier:
+                if earlier:
+                    _ask_again(session)
+                else:
                     environment.require_same_boot(check, connections.boot_ids, site)
                 with record(store, site, "deploy", session.operator, about, run_id) as run:
                     for pushed_aside in connections.broken:
@@ -118,6 +121,31 @@ def _carry_out(
         outcome.backup = _back_up(session)
     _finish(session, made, bundle, run, check, outcome)
     return outcome
+
+
+def _ask_again(session: Session) -> None:
+    """What may have changed since the run was cut off: access, time, free space, the hosts themselves.
+
+    A host that has just been started again gets a minute to find its time.
+    """
+    import time
+
+    from implops.check.run import look
+    from implops.deploy.recipes import planned
+    from implops.errors import GateRefused
+    from implops.gates.environment import RESUME_CHECKS
+
+    site, until = session.site, time.monotonic() + _SETTLE_SECONDS
+    with session.phase(texts.say("deploy.asking_again")):
+        while True:
+            _, _, verdicts = look(site, session.store, planned(site), only=RESUME_CHECKS)
+            bad = [one for one in verdicts if one.blocks]
+            if not bad:
+                return
+            if time.monotonic() > until:
+                listed = " ".join(f"{one.host}/{one.id}" for one in bad)
+                raise GateRefused("deploy.not_ready_to_resume", listed=listed, site=session.path.name)
+            time.sleep(3)
 
 
 def _push(session: Session, open_: dict[str, Connection], bundle: Bundle, run: Run) -> None:
