@@ -68,8 +68,13 @@ class Limits:
         for role, spec in self.site.roles.items():
             given = {"MEM01": spec.memory, "CPU01": spec.cpus}.get(check.id)
             if given is not None and role in host.roles:
-                mine[role] = {"need": given.need, "want": given.want}
+                unit = " B" if check.unit == "size" else ""
+                mine[role] = {"need": _with_unit(given.need, unit), "want": _with_unit(given.want, unit)}
         return [*found, ("site", mine)] if mine else found
+
+
+def _with_unit(value: int | None, unit: str) -> str | int | None:
+    return f"{value}{unit}" if unit and value is not None else value
 
 
 def _strictest(check: Check, values: list[Any]) -> Any:
@@ -81,7 +86,7 @@ def _strictest(check: Check, values: list[Any]) -> Any:
 def _value(check: Check, raw: Any) -> Any:
     """A threshold in the base unit: bytes, milliseconds, whole numbers; words stay words."""
     try:
-        if check.unit == "size" and not isinstance(raw, int):
+        if check.unit == "size":
             return parse_size(raw)
         if check.unit in ("ms", "seconds"):
             return round(parse_duration(raw) * (1000 if check.unit == "ms" else 1))

@@ -1,0 +1,73 @@
+"""Prints docs/checks.md from the kit: every check with roles, thresholds and texts. ``make docs`` writes the page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from implops import kit, texts
+from implops.check import registry
+from implops.check.registry import Check
+from implops.strict_yaml import read
+
+_HEAD = """# Checks
+
+Made by `make docs` from `checks/`; a test holds it to the code. `implops check SITE --explain ID` prints the same for
+one check, with the thresholds of that site and the layer that set each.
+
+**need** is demanded (beyond it: fail), **want** is recommended (beyond it: warn). The tool's own thresholds stand in
+`checks/thresholds.yml`; a profile (`checks/profiles/NAME.yml`) replaces what it names, the site file wins over both
+(`roles.ROLE.checks`, `memory`, `cpus`, `mounts`). Figures of sizes, times and shares are our own proposals.
+
+A check of severity *fail* that could not be measured blocks a deployment like a fault; one of severity *warn* never
+blocks. A host that does not answer is absent (未到位) in all its checks. What a planned recipe will set is information
+before the deployment and demanded after it.
+
+How it works: one POSIX shell script a host in one trip with one sudo (`checks/probes/*.sh`), a second trip for what the
+host sees of the others. Scripts write nothing on the target. Facts are typed (`implops/facts/`); what could not be read
+is Unknown with its reason, and a check that meets it becomes an error, never a pass.
+
+A check of your own: a Python file in `checks/` beside the site file (`implops/check/registry.py` says how); its texts
+in `checks/locale/zh-Hans.toml`.
+
+"""
+
+
+def page() -> str:
+    """The whole page. Raises KeyError for a check without texts."""
+    checks = registry.load(None)
+    layers = {
+        "default": read(kit.files("checks", None, "thresholds.yml")["thresholds.yml"])[0],
+        "small": read(kit.files("checks/profiles", None, "small.yml")["small.yml"])[0]["thresholds"],
+    }
+    rows = [
+        "| id | name | roles | severity | need / want | 检查项目 | 为什么 | 怎样处理 |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for one in checks.values():
+        words = [texts.say(f"check.{one.id}.{name}", lang="zh-Hans") for name in ("title", "why", "fix")]
+        roles = "all" if len(one.roles) == 4 else " ".join(one.roles)
+        cells = [one.id, one.name, roles, one.severity, _limits(one, layers), *words]
+        rows.append(f"| {' | '.join(cells)} |")
+    return f"{_HEAD}{len(checks)} checks.\n\n" + "\n".join(rows) + "\n"
+
+
+def _limits(check: Check, layers: dict[str, dict[str, Any]]) -> str:
+    found = []
+    for layer, values in layers.items():
+        for role, given in values.get(check.id, {}).items():
+            bounds = " / ".join(_shown(given.get(name)) for name in ("need", "want"))
+            where = " ".join(
+                word for word in ("" if role == "*" else role, "" if layer == "default" else layer) if word
+            )
+            found.append(f"{where}: {bounds}" if where else bounds)
+    return "<br>".join(found) or "—"
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "—"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+if __name__ == "__main__":
+    print(page(), end="")
