@@ -16,6 +16,8 @@ SSH = "ssh -F /etc/implops/backup/ssh_config implops-repo -s sftp"
 CACHE = "/var/cache/implops/restic"
 # No run removes more than a third of all runs: a clock gone wrong must not empty the repository at once.
 SHARE = 3
+# Seconds that an interrupted restic gets to end by itself.
+_PATIENCE = 30
 _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
 
@@ -205,7 +207,7 @@ def pump(source: list, sink: list, chunk: int = 1 << 20) -> dict:
                 target.wait(60)
         finally:
             if not committed:
-                target.send_signal(signal.SIGINT)  # while its input is still open
+                _interrupt(target)  # while its input is still open
             program.kill()
             source_rc, sink_rc = program.wait(), target.wait()
         log.seek(0)
@@ -214,6 +216,16 @@ def pump(source: list, sink: list, chunk: int = 1 << 20) -> dict:
             "ok": committed and sink_rc == 0, "source_rc": source_rc, "bytes": size, "sha256": digest.hexdigest(),
             "restic": _text(log.read()), "source": _text(source_log.read())[-1500:],
         }  # fmt: skip
+
+
+def _interrupt(target: subprocess.Popen) -> None:
+    """End restic without a snapshot. A signal that comes before it has set its handler can be lost: ask again."""
+    for _ in range(_PATIENCE):
+        target.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            target.wait(1)
+            return
+    target.kill()
 
 
 def reason(stderr: bytes) -> str:

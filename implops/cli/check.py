@@ -20,7 +20,8 @@ _LANGUAGE = texts.from_environment()
 @click.option("--only", multiple=True, metavar="ID", help=texts.say("check.option.only", lang=_LANGUAGE))
 @click.option("--host", "hosts", multiple=True, metavar="NAME", help=texts.say("cli.host", lang=_LANGUAGE))
 @click.option("--explain", metavar="ID", default="", help=texts.say("check.option.explain", lang=_LANGUAGE))
-def check(session: Session, only: tuple[str, ...], hosts: tuple[str, ...], explain: str) -> int:
+@click.option("--no-document", is_flag=True, help=texts.say("check.option.no_document", lang=_LANGUAGE))
+def check(session: Session, only: tuple[str, ...], hosts: tuple[str, ...], explain: str, no_document: bool) -> int:
     from implops.check import run
     from implops.cli.forms import emit
     from implops.deploy.recipes import planned
@@ -31,7 +32,7 @@ def check(session: Session, only: tuple[str, ...], hosts: tuple[str, ...], expla
     with session.phase(texts.say("check.asking", hosts=len(site.hosts))):
         done = run.check(site, session.store, session.operator, planned(site), only=only, hosts=hosts)
     _answer(session, done)
-    if done.finished.payload["complete"]:
+    if done.finished.payload["complete"] and not no_document:
         emit(session, "check", done.run)
     return done.code
 
