@@ -124,7 +124,7 @@ def tell(story: Story) -> None:
     story.implops("lab", "up", site)
     story.phase("首次环境检查:查出两处真实故障")
     plant()
-    story.implops("check", site, code=1)
+    story.implops("check", site, "-q", code=1)
     story.phase("检查未通过,部署被拒绝")
     story.implops("deploy", site, "--yes", code=5)
     story.phase("排除故障后复检")
