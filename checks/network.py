@@ -22,14 +22,22 @@ def _one(case, path, tried):
     took = format_seconds(tried.micros / 1_000_000) if tried.micros is not None else ""
     if tried.seen == "open":
         return case.good(f"open {took}".strip(), "open", target=subject, note="connect_only")
-    planned = case.planned("port", str(path.port), path.target)
-    before = planned is not None and not case.post(planned)
-    if tried.seen == "refused" and before:
+    if tried.seen == "refused" and _silent_yet(case, path):
         return case.good("refused", "open", target=subject, note="nothing_listens_yet")
     if tried.seen == "silent" and path.protocol == "udp":
         # UDP that says nothing: the name server is asked in its own words by DNS04.
         return case.info("silent", target=subject, note="udp_silent")
     return case.bad(tried.seen, "open", target=subject, note=f"flow_{tried.seen}")
+
+
+def _silent_yet(case, path):
+    """Nothing has to listen there yet: a recipe will bring it, or the site file declares it and nothing is deployed."""
+    planned = case.planned("port", str(path.port), path.target)
+    if planned is not None:
+        return not case.post(planned)
+    roles = case.site.hosts[path.target].roles if path.target in case.site.hosts else []
+    listed = {port for role in roles if role in case.site.roles for port in case.site.roles[role].listens or []}
+    return path.port in listed and not case.scene.done.get(path.target)
 
 
 @check("NET01", "flow")

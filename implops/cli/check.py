@@ -120,7 +120,10 @@ def _table(session: Session, verdicts: list[Verdict]) -> None:
         note = told(result)
         actual = f"{result.actual}({note})" if note and result.actual != "—" else note or result.actual
         style = colours.get(one.state, "dim")
-        table.add_row(one.host if one.host != before else "", one.id, title, result.required, actual,
+        required = result.required
+        if session.verbose and result.source:
+            required += texts.say("check.from", source=texts.say(f"check.source.{result.source}"))
+        table.add_row(one.host if one.host != before else "", one.id, title, required, actual,
                       f"[{style}]{texts.say(f'form.result.{one.state}')}[/]")  # fmt: skip
         before = one.host
     session.console.print(table)
