@@ -149,6 +149,28 @@ def _server_runs(case, server):
     return planned is None or case.post(planned)
 
 
+@check("DNS03", "rev", severity="warn")
+def backward(case):
+    """The host's own address back to its name, asked of each name server."""
+    if case.site.dns is None or not case.site.dns.reverse:
+        yield case.skip("no_dns")
+        return
+    wanted = f"{case.host.name}.{case.site.dns.zone}"
+    for (server, _, question), answer in _answers(case).items():
+        if not question.startswith("PTR/"):
+            continue
+        planned, target = case.planned("port", "53", server), f"→ {server}"
+        found = "—" if isinstance(answer, Unknown) else " ".join(answer.records) or f"rcode {answer.code}"
+        if found == wanted:
+            yield case.good(found, wanted, target=target)
+        elif planned and not case.post(planned):
+            yield case.will_be_set(planned, found, wanted, target=target)
+        elif isinstance(answer, Unknown):
+            yield case.error(answer.reason, target=target, detail=answer.detail)
+        else:
+            yield case.bad(found, wanted, target=target)
+
+
 @check("DNS04", "each.ns")
 def each_server(case):
     if case.site.dns is None:

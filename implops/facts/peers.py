@@ -108,8 +108,6 @@ class Names(Fact, section="names", trip=2):
             for protocol in ("udp", "tcp"):
                 queries.append(_query(server.address, protocol, "SOA", site.dns.zone))
             queries.append(_query(server.address, "udp", "A", f"{NOBODY}.{site.dns.zone}"))
-            for name in fqdns(site):
-                queries.append(_query(server.address, "udp", "A", name))
             if site.dns.reverse:
                 queries.append(_query(server.address, "udp", "PTR", dnswire.reverse(host.address)))
         return {"NAMES": list(fqdns(site)), "QUERIES": queries}
