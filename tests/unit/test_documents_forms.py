@@ -1,0 +1,168 @@
+"""The forms of check, deploy, backup, drill and verify, printed from records of runs that went well and badly."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from implops.documents import render
+from implops.documents.model import Cell, Document, Table
+from implops.site import Site
+from implops.store import Store, record
+from implops.store.run import Run
+
+
+def table(document: Document, title: str) -> list[list[str]]:
+    found = next(part for part in document.parts if isinstance(part, Table) and title in part.title)
+    return [[cell.text if isinstance(cell, Cell) else cell for cell in row] for row in found.rows]
+
+
+def header(document: Document, label: str) -> str:
+    value = next(value for name, value in document.header.pairs if name == label)
+    return value.text if isinstance(value, Cell) else value
+
+
+def verdict(id: str, state: str, **more: Any) -> dict[str, Any]:
+    empty = {"target": "", "severity": "fail", "required": "—", "actual": "—", "source": "", "note": "", "params": {}}
+    return {"id": id, "state": state, **empty, **more}
+
+
+def about(error: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"address": "10.77.1.11", "roles": ["db"], "virt": "kvm", "os": "Debian", "kernel": "6.1", "cpus": 4,
+            "memory": 8 * 2**30, "error": error}  # fmt: skip
+
+
+def checked(store: Store, site: Site) -> str:
+    with record(store, site, "check", "王工/1", {}) as run:
+        run.event("host.checked", {"host": "db1", "about": about(), "verdicts": [
+            verdict("MEM01", "pass", actual="8 GiB", required="≥ 4 GiB", source="site"),
+            verdict("SEC03", "fail", target="5432", actual="mysqld 0.0.0.0", note="port_taken"),
+            verdict("DSK03", "waived", actual="85 %", params={"reason": "扩容中", "approver": "李工", "until": "2026-12-31"}),
+            verdict("TIM01", "error", note="reason.timeout", params={"detail": "chronyc"}),
+        ]})  # fmt: skip
+        away = {"key": "remote.timeout", "params": {"host": "app1", "address": "x", "port": "22", "seconds": "10"}}
+        gone = [verdict(id, "absent", note=away["key"], params=away["params"]) for id in ("MEM01", "SEC03", "CPU01")]
+        run.event("host.checked", {"host": "app1", "about": about(away), "verdicts": gone})
+        run.finish("fail", {"collected": "2026-11-24T10:00:00+08:00", "site_hash": "0" * 64})
+    return run.id
+
+
+def test_the_environment_sheet_puts_first_what_has_to_be_done(store: Store, site: Site) -> None:
+    document = render.build(store, checked(store, site), "ENV", "HIS-TEST-ENV-0001")
+    to_do = table(document, "客户待办")
+    # An absent host is one line, not one for each of its checks.
+    assert [row[1] for row in to_do] == ["db1", "app1", "db1"]
+    assert to_do[0][0] == "信息科 DBA"
+    assert "mysqld 0.0.0.0" in to_do[0][3]
+    assert "端口已被占用" in to_do[0][3]
+    rows = table(document, "检查项")
+    assert [row[8] for row in rows][:2] == ["✘ 不合格", "◌ 未到位"]
+    assert rows[-1][5:8] == ["≥ 4 GiB", "8 GiB", "站点文件"]
+    assert "命令超时:chronyc" in next(row for row in rows if row[3] == "TIM01")[6]
+    assert table(document, "豁免")[0][3:] == ["扩容中", "李工", "2026-12-31"]
+    assert "不合格" in header(document, "结论")
+
+
+def step(run: Run, name: str, state: str, **more: Any) -> None:
+    recipe, _, host = name.partition("@")
+    run.event("step.started", {"step": name, "host": host, "recipe": recipe, "key": "k"})
+    for op, status in more.pop("ops", []):
+        run.event("op.finished", {"step": name, "op": op, "status": status, "ms": 5})
+    values = {"changed": 0, "same": 0, "ms": 1200, "error": None, "probes": [], "key": "k", **more}
+    run.event("step.finished", {"step": name, "host": host, "recipe": recipe, "state": state, **values})
+
+
+def test_the_installation_record_of_a_failed_and_resumed_run(store: Store, site: Site) -> None:
+    opened = checked(store, site)
+    start = {"check_run": opened, "bundle_sha256": "b" * 64, "resumed": False}
+    with record(store, site, "deploy", "王工/1", start) as run:
+        failed = {"code": "failed", "op": "recipe.postgresql.initdb", "detail": "initdb: error: disk full\n"}
+        step(run, "os_base@db1", "good", changed=2, ops=[("recipe.os_base.zone", "changed"), ("recipe.os_base.hosts", "changed")],
+             probes=[{"id": "zone", "state": "ok", "ms": 1}])  # fmt: skip
+        step(run, "postgresql@db1", "failed", error=failed, ops=[("recipe.postgresql.initdb", "failed")])
+        run.finish("fail", {"release": None, "backup_run": None})
+    with record(store, site, "deploy", "王工/1", {**start, "resumed": True}, run.id) as again:
+        step(again, "os_base@db1", "kept", probes=[{"id": "zone", "state": "ok", "ms": 1}])
+        step(again, "postgresql@db1", "good", changed=1, ops=[("recipe.postgresql.initdb", "changed")])
+        again.event("module.finished", {"module": "login", "host": "app1", "name": "登录", "requirement": "SRS-1",
+                    "url": "http://his/his/login.jsp", "state": "pass", "status": 200, "ms": 12, "error": None})  # fmt: skip
+        release = {"name": "his", "version": "1.0.0", "id": f"1.0.0-{run.id}"}
+        again.finish("pass", {"release": release, "backup_run": None})
+    document = render.build(store, run.id, "INST", "HIS-TEST-INST-0001")
+    assert "续跑 1 次" in header(document, "版次/检查轮次")
+    rows = table(document, "安装步骤")
+    assert [row[7] for row in rows] == ["完成", "失败", "已完成过,现仍符合要求", "完成"]
+    assert rows[0][4:6] == ["设置时区,写 /etc/hosts", "1/1"]
+    assert rows[1][4] == "✘ 在指定数据目录初始化实例"
+    assert "disk full" in table(document, "异常")[0][2]
+    assert table(document, "发布版本")[0][4] == "首装"
+    # Counted once a step, as it ended: two steps, two good.
+    assert "步骤 2 个,完成 2 个,改动 1 处" in header(document, "统计")
+    assert table(document, "系统模块")[0][4] == "HTTP 200"
+
+
+def member(host: str, **more: Any) -> dict[str, Any]:
+    return {"run": f"r-{host}", "job": "database", "host": host, "state": "complete", "error": None, "ms": 4000,
+            "started": "2026-11-24T02:00:00+08:00", "finished": "2026-11-24T02:00:04+08:00", "members": [], **more}  # fmt: skip
+
+
+def backed_up(store: Store, site: Site, one: dict[str, Any], conclusion: str) -> str:
+    assert site.backup
+    policy = site.backup.model_dump(mode="json", exclude={"repository"})
+    start = {"trigger": "manual", "policy": policy, "repository": {"host": "sto1", "path": "/backup/his"}}
+    with record(store, site, "backup", "王工/1", start) as run:
+        run.event(
+            "backup.member",
+            one,
+            (run.keep(json.dumps({"members": [{"fingerprint": {"public.a": [3, "1", "2"]}}]}).encode()),),
+        )
+        run.finish(conclusion, {"objects": ["database"], "members": []})
+    return run.id
+
+
+def test_the_backup_record_names_what_lies_where_and_what_failed(store: Store, site: Site) -> None:
+    dump = {"role": "pg-db", "name": "his.dump", "bytes": 2048, "growth": 1024, "snapshot": "abcdef0123", "sha256": "f" * 64,
+            "tables": 9}  # fmt: skip
+    document = render.build(store, backed_up(store, site, member("db1", members=[dump]), "pass"), "BAK", "N-1")
+    row = table(document, "本次备份")[0]
+    assert row[3] == "数据库 his.dump"
+    assert row[10] == "abcdef01"
+    assert "9 项表指纹" in row[12]
+    assert table(document, "备份策略")[0][1:4] == ["每天 02:00", "日备 7 份,周备 4 份,月备 12 份", "每周"]
+    bad = member("db1", state="failed", error={"code": "repository_full", "detail": "No space left"})
+    document = render.build(store, backed_up(store, site, bad, "fail"), "BAK", "N-2")
+    assert "磁盘已满" in table(document, "本次备份")[0][13]
+    assert "失败 1 项" in header(document, "统计")
+
+
+def test_the_drill_record_shows_every_table_and_the_first_difference(store: Store, site: Site) -> None:
+    backed_up(store, site, member("db1"), "pass")
+    drilled = member(
+        "db1", backup={"run": "r-db1", "started": "2026-11-24T02:00:00+08:00", "age_s": 3600}, restore_ms=2300,
+        verdict="different", rows=3, tables={"compared": 1, "equal": 0, "different": 1},
+        first_difference={"name": "public.a", "expected": [3, "1", "2"], "found": [2, "1", "2"]},
+        error={"code": "different", "detail": "public.a"},
+    )  # fmt: skip
+    with record(store, site, "drill", "王工/1", {}) as run:
+        run.event("drill.member", drilled)
+        run.finish("fail", {"objects": ["database"], "members": []})
+    document = render.build(store, run.id, "DRILL", "N-3")
+    row = table(document, "演练结果")[0]
+    assert row[7:9] == ["2.3 s", "1 h 0 min"]
+    assert "不一致:public.a" in row[10]
+    assert table(document, "逐表核对") == [["public.a", "3", "1 2", "不一致"]]
+
+
+def test_the_system_sheet_prints_what_was_expected(store: Store, site: Site) -> None:
+    with record(store, site, "verify", "王工/1", {}) as run:
+        error = {"key": "verify.reason.status", "params": {"status": 500, "expected": 200}}
+        run.event("module.finished", {"module": "m", "host": "app1", "name": "物料", "requirement": "SRS-4", "url": "/his",
+                  "state": "fail", "status": 500, "ms": 8, "error": error, "expect": {"status": 200, "text": "物料"}})  # fmt: skip
+        check = {"check": "test_a.py::test_b", "host": "db1", "state": "error", "said": "away", "ms": 1}
+        run.event("system_check.finished", check)
+        run.finish("fail", {})
+    document = render.build(store, run.id, "SYS", "N-4")
+    row = table(document, "系统模块")[0]
+    assert row[6] == "HTTP 200,含“物料”"
+    assert "500" in row[7]
+    assert table(document, "系统检查项")[0][6] == "? 未检"
