@@ -27,6 +27,9 @@ def verdict(id: str, state: str, **more: Any) -> dict[str, Any]:
     return {"id": id, "state": state, **empty, **more}
 
 
+WAIVED = {"reason": "扩容中", "approver": "李工", "until": "2026-12-31"}
+
+
 def about(error: dict[str, Any] | None = None) -> dict[str, Any]:
     return {"address": "10.77.1.11", "roles": ["db"], "virt": "kvm", "os": "Debian", "kernel": "6.1", "cpus": 4,
             "memory": 8 * 2**30, "error": error}  # fmt: skip
@@ -37,7 +40,7 @@ def checked(store: Store, site: Site) -> str:
         run.event("host.checked", {"host": "db1", "about": about(), "verdicts": [
             verdict("MEM01", "pass", actual="8 GiB", required="≥ 4 GiB", source="site"),
             verdict("SEC03", "fail", target="5432", actual="mysqld 0.0.0.0", note="port_taken"),
-            verdict("DSK03", "waived", actual="85 %", params={"reason": "扩容中", "approver": "李工", "until": "2026-12-31"}),
+            verdict("DSK03", "waived", actual="85 %", params=WAIVED),
             verdict("TIM01", "error", note="reason.timeout", params={"detail": "chronyc"}),
         ]})  # fmt: skip
         away = {"key": "remote.timeout", "params": {"host": "app1", "address": "x", "port": "22", "seconds": "10"}}
@@ -77,15 +80,15 @@ def test_the_installation_record_of_a_failed_and_resumed_run(store: Store, site:
     start = {"check_run": opened, "bundle_sha256": "b" * 64, "resumed": False}
     with record(store, site, "deploy", "王工/1", start) as run:
         failed = {"code": "failed", "op": "recipe.postgresql.initdb", "detail": "initdb: error: disk full\n"}
-        step(run, "os_base@db1", "good", changed=2, ops=[("recipe.os_base.zone", "changed"), ("recipe.os_base.hosts", "changed")],
-             probes=[{"id": "zone", "state": "ok", "ms": 1}])  # fmt: skip
+        ops = [("recipe.os_base.zone", "changed"), ("recipe.os_base.hosts", "changed")]
+        step(run, "os_base@db1", "good", changed=2, ops=ops, probes=[{"id": "zone", "state": "ok", "ms": 1}])
         step(run, "postgresql@db1", "failed", error=failed, ops=[("recipe.postgresql.initdb", "failed")])
         run.finish("fail", {"release": None, "backup_run": None})
     with record(store, site, "deploy", "王工/1", {**start, "resumed": True}, run.id) as again:
         step(again, "os_base@db1", "kept", probes=[{"id": "zone", "state": "ok", "ms": 1}])
         step(again, "postgresql@db1", "good", changed=1, ops=[("recipe.postgresql.initdb", "changed")])
-        again.event("module.finished", {"module": "login", "host": "app1", "name": "登录", "requirement": "SRS-1",
-                    "url": "http://his/his/login.jsp", "state": "pass", "status": 200, "ms": 12, "error": None})  # fmt: skip
+        module = {"module": "login", "host": "app1", "name": "登录", "requirement": "SRS-1", "url": "http://his/login"}
+        again.event("module.finished", {**module, "state": "pass", "status": 200, "ms": 12, "error": None})
         release = {"name": "his", "version": "1.0.0", "id": f"1.0.0-{run.id}"}
         again.finish("pass", {"release": release, "backup_run": None})
     document = render.build(store, run.id, "INST", "HIS-TEST-INST-0001")
@@ -111,18 +114,15 @@ def backed_up(store: Store, site: Site, one: dict[str, Any], conclusion: str) ->
     policy = site.backup.model_dump(mode="json", exclude={"repository"})
     start = {"trigger": "manual", "policy": policy, "repository": {"host": "sto1", "path": "/backup/his"}}
     with record(store, site, "backup", "王工/1", start) as run:
-        run.event(
-            "backup.member",
-            one,
-            (run.keep(json.dumps({"members": [{"fingerprint": {"public.a": [3, "1", "2"]}}]}).encode()),),
-        )
+        answer = {"members": [{"fingerprint": {"public.a": [3, "1", "2"]}}]}
+        run.event("backup.member", one, (run.keep(json.dumps(answer).encode()),))
         run.finish(conclusion, {"objects": ["database"], "members": []})
     return run.id
 
 
 def test_the_backup_record_names_what_lies_where_and_what_failed(store: Store, site: Site) -> None:
-    dump = {"role": "pg-db", "name": "his.dump", "bytes": 2048, "growth": 1024, "snapshot": "abcdef0123", "sha256": "f" * 64,
-            "tables": 9}  # fmt: skip
+    dump = {"role": "pg-db", "name": "his.dump", "bytes": 2048, "growth": 1024, "tables": 9}
+    dump |= {"snapshot": "abcdef0123", "sha256": "f" * 64}
     document = render.build(store, backed_up(store, site, member("db1", members=[dump]), "pass"), "BAK", "N-1")
     row = table(document, "本次备份")[0]
     assert row[3] == "数据库 his.dump"
@@ -156,8 +156,9 @@ def test_the_drill_record_shows_every_table_and_the_first_difference(store: Stor
 def test_the_system_sheet_prints_what_was_expected(store: Store, site: Site) -> None:
     with record(store, site, "verify", "王工/1", {}) as run:
         error = {"key": "verify.reason.status", "params": {"status": 500, "expected": 200}}
-        run.event("module.finished", {"module": "m", "host": "app1", "name": "物料", "requirement": "SRS-4", "url": "/his",
-                  "state": "fail", "status": 500, "ms": 8, "error": error, "expect": {"status": 200, "text": "物料"}})  # fmt: skip
+        module = {"module": "m", "host": "app1", "name": "物料", "requirement": "SRS-4", "url": "/his"}
+        asked = {"state": "fail", "status": 500, "ms": 8, "expect": {"status": 200, "text": "物料"}}
+        run.event("module.finished", {**module, **asked, "error": error})
         check = {"check": "test_a.py::test_b", "host": "db1", "state": "error", "said": "away", "ms": 1}
         run.event("system_check.finished", check)
         run.finish("fail", {})
