@@ -24,6 +24,10 @@ TRIP_SECONDS = 60.0
 OUTPUT_LIMIT = 4 * 2**20
 
 
+# What the record keeps of how a host was asked, so that its answers can be judged again (history.py).
+ASKED = ("sudo", "login_ms", "trip_ms", "noise", "trips", "sent", "received")
+
+
 @dataclass
 class Seen:
     """What one host answered. ``error`` is set when it could not be asked; times in milliseconds."""
@@ -146,7 +150,8 @@ def about(seen: Seen) -> dict[str, Any]:
         "boot_id": of(system, "boot_id"), "machine_id": of(system, "machine_id"), "kernel": of(system, "kernel"),
         "virt": of(system, "virt"), "cpus": of(cpu, "count"), "memory": of(memory, "total"),
         "os": release.get("PRETTY_NAME", "—") if isinstance(release, dict) else "—",
-        "address": seen.host.address, "roles": list(seen.host.roles), "trips": seen.trips,
+        "address": seen.host.address, "roles": list(seen.host.roles),
+        "asked": {name: getattr(seen, name) for name in ASKED},
         "error": {"key": seen.error.key, "params": {k: str(v) for k, v in seen.error.params.items()}}
         if seen.error
         else None,

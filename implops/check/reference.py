@@ -26,6 +26,13 @@ How it works: one POSIX shell script a host in one trip with one sudo (`checks/p
 host sees of the others. Scripts write nothing on the target. Facts are typed (`implops/facts/`); what could not be read
 is Unknown with its reason, and a check that meets it becomes an error, never a pass.
 
+```
+implops check site.yml --diff last          # what is new, cleared, or has another value since then
+implops check site.yml --retry-failed       # only what did not pass; opens no deployment
+implops check site.yml --replay last        # judge the stored answers with today's thresholds; no host is asked
+implops check site.yml --format junit       # also tap, nagios (with the exit codes of its plugins)
+```
+
 A check of your own: a Python file in `checks/` beside the site file (`implops/check/registry.py` says how); its texts
 in `checks/locale/zh-Hans.toml`.
 

@@ -22,7 +22,7 @@ from implops.store import Event, Store, record
 
 @dataclass(frozen=True)
 class Outcome:
-    """``checks`` are those of the kit; ``code`` is the exit code: 1 beats 3."""
+    """``checks`` are those of the kit."""
 
     run: str
     checks: dict[str, Check]
@@ -32,10 +32,14 @@ class Outcome:
 
     @property
     def code(self) -> int:
-        states = {one.state for one in self.verdicts}
-        if "fail" in states:
-            return 1
-        return 3 if any(one.blocks for one in self.verdicts) else 0
+        return code(self.verdicts)
+
+
+def code(verdicts: Sequence[Verdict]) -> int:
+    """The exit code: 1 for a fault, 3 when something could not be told, else 0. 1 beats 3."""
+    if any(one.state == "fail" for one in verdicts):
+        return 1
+    return 3 if any(one.blocks for one in verdicts) else 0
 
 
 def done_recipes(store: Store) -> dict[str, list[str]]:
@@ -95,7 +99,7 @@ def check(
             conclusion = "fail"
         elif blocking:
             conclusion = "unknown"
-        event = run.finish(
+        run.finish(
             conclusion,
             {
                 "complete": complete,
@@ -110,6 +114,5 @@ def check(
                 "defined": len(checks),
             },
         )
-        del event
     assert run.finished
     return Outcome(run.id, checks, seen, verdicts, run.finished)

@@ -14,26 +14,80 @@ if TYPE_CHECKING:
     from implops.check.run import Outcome
 
 _LANGUAGE = texts.from_environment()
+# Not shown with --quiet.
+_QUIET = ("pass", "skip", "info")
 
 
 @verb("check")
 @click.option("--only", multiple=True, metavar="ID", help=texts.say("check.option.only", lang=_LANGUAGE))
 @click.option("--host", "hosts", multiple=True, metavar="NAME", help=texts.say("cli.host", lang=_LANGUAGE))
-@click.option("--explain", metavar="ID", default="", help=texts.say("check.option.explain", lang=_LANGUAGE))
+@click.option("--retry-failed", is_flag=True, help=texts.say("check.option.retry_failed", lang=_LANGUAGE))
+@click.option("--replay", metavar="RUN", help=texts.say("check.option.replay", lang=_LANGUAGE))
+@click.option("--diff", metavar="RUN", help=texts.say("check.option.diff", lang=_LANGUAGE))
+@click.option("--format", "form", type=click.Choice(("junit", "tap", "nagios")),
+              help=texts.say("check.option.format", lang=_LANGUAGE))  # fmt: skip
 @click.option("--no-document", is_flag=True, help=texts.say("check.option.no_document", lang=_LANGUAGE))
-def check(session: Session, only: tuple[str, ...], hosts: tuple[str, ...], explain: str, no_document: bool) -> int:
-    from implops.check import run
+@click.option("--explain", metavar="ID", default="", help=texts.say("check.option.explain", lang=_LANGUAGE))
+def check(
+    session: Session, only: tuple[str, ...], hosts: tuple[str, ...], retry_failed: bool, replay: str | None,
+    diff: str | None, form: str | None, no_document: bool, explain: str,
+) -> int:  # fmt: skip
+    from implops.check import history, run
     from implops.cli.forms import emit
     from implops.deploy.recipes import planned
 
-    site = session.site
+    site, store = session.site, session.store
     if explain:
         return _explain(session, explain)
+    # Looked up before this run becomes the last one.
+    before = history.verdicts_of(store, history.find(store, diff)) if diff else None
+    if replay:
+        checks, verdicts = history.replay(site, store, history.find(store, replay), planned(site))
+        _table(session, [one for one in verdicts if not session.quiet or one.state not in _QUIET])
+        click.echo(texts.say("check.replayed", run=history.find(store, replay), checks=len(checks)))
+        return _end(session, verdicts, before)
+    if retry_failed:
+        only = history.not_passed(store, history.find(store, "last"))
+        if not only:
+            click.echo(texts.say("check.nothing_to_retry"))
+            return 0
     with session.phase(texts.say("check.asking", hosts=len(site.hosts))):
-        done = run.check(site, session.store, session.operator, planned(site), only=only, hosts=hosts)
+        done = run.check(site, store, session.operator, planned(site), only=only, hosts=hosts)
+    if form:
+        return _formatted(done, form)
     _answer(session, done)
     if done.finished.payload["complete"] and not no_document:
         emit(session, "check", done.run)
+    return _end(session, done.verdicts, before)
+
+
+def _end(session: Session, verdicts: list[Verdict], before: list[dict[str, Any]] | None) -> int:
+    """What has changed, when that was asked, and the exit code."""
+    from implops.check.history import compare
+    from implops.check.run import code
+
+    if before is not None and not session.as_json:
+        changes = compare(before, verdicts)
+        click.echo(texts.say("check.changes", count=len(changes)))
+        for one in changes:
+            title = f"{texts.say(f'check.{one.id}.title')} {one.target}".strip()
+            about = {"host": one.host, "id": one.id, "title": title, "before": one.before, "after": one.after}
+            click.echo(texts.say(f"check.change.{one.kind}", **about))
+    return code(verdicts)
+
+
+def _formatted(done: Outcome, form: str) -> int:
+    """For other programs: nothing but the answer on stdout; Nagios has exit codes of its own."""
+    from implops.check import formats
+
+    def title(one: Verdict) -> str:
+        return f"{texts.say(f'check.{one.id}.title')} {one.result.target}".strip()
+
+    if form == "nagios":
+        line, number = formats.nagios(done.verdicts)
+        click.echo(line)
+        return number
+    click.echo(formats.junit(done.verdicts, title) if form == "junit" else formats.tap(done.verdicts, title))
     return done.code
 
 

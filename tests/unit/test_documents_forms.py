@@ -105,8 +105,9 @@ def test_the_installation_record_of_a_failed_and_resumed_run(store: Store, site:
 
 
 def member(host: str, **more: Any) -> dict[str, Any]:
-    return {"run": f"r-{host}", "job": "database", "host": host, "state": "complete", "error": None, "ms": 4000,
-            "started": "2026-11-24T02:00:00+08:00", "finished": "2026-11-24T02:00:04+08:00", "members": [], **more}  # fmt: skip
+    times = {"started": "2026-11-24T02:00:00+08:00", "finished": "2026-11-24T02:00:04+08:00", "ms": 4000}
+    about = {"run": f"r-{host}", "job": "database", "host": host, "state": "complete", "error": None, "members": []}
+    return {**about, **times, **more}
 
 
 def backed_up(store: Store, site: Site, one: dict[str, Any], conclusion: str) -> str:

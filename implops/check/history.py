@@ -1,0 +1,108 @@
+"""What a check found before: compare with it, judge its facts again, ask again only what did not pass."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from implops.check import registry
+from implops.check.gather import Seen, kinds
+from implops.check.judge import Scene, judge
+from implops.check.limits import Limits
+from implops.check.model import Verdict
+from implops.check.run import done_recipes
+from implops.errors import HostError, InputError
+from implops.facts.base import build
+from implops.facts.planned import Planned
+from implops.facts.script import parse
+from implops.site import Site
+from implops.store import Event, Store
+
+_NONCE = re.compile(rb"(?m)^@([0-9a-f]{16}) begin$")
+_BAD = ("fail", "warn", "error", "absent")
+
+
+@dataclass(frozen=True)
+class Change:
+    """One verdict that is not what it was. ``kind``: new (a fault), cleared, drifted (another value)."""
+
+    kind: Literal["new", "cleared", "drifted"]
+    id: str
+    host: str
+    target: str
+    before: str
+    after: str
+
+
+def find(store: Store, word: str) -> str:
+    """The run that ``last``, an id, or its beginning or end names. Raises InputError."""
+    runs = list(dict.fromkeys(one.run for one in store.events(kind="host.checked")))
+    wanted = word.upper()
+    found = runs[-1:] if word == "last" else [one for one in runs if one.startswith(wanted) or one.endswith(wanted)]
+    if len(found) != 1:
+        raise InputError("check.no_such_run", run=word, known=" ".join(runs[-3:]) or "-")
+    return found[0]
+
+
+def verdicts_of(store: Store, run: str) -> list[dict[str, Any]]:
+    return [verdict for one in store.events(kind="host.checked", run=run) for verdict in one.payload["verdicts"]]
+
+
+def compare(before: Iterable[dict[str, Any]], after: Sequence[Verdict]) -> list[Change]:
+    """Changes in the order of ``after``; what is no longer asked is cleared when it was a fault."""
+    old = {(one["host"], one["id"], one["target"]): one for one in before}
+    found = []
+    for verdict in after:
+        one = verdict.payload()
+        was = old.pop((one["host"], one["id"], one["target"]), None)
+        known = (one["id"], one["host"], one["target"])
+        bad, was_bad = one["state"] in _BAD, was is not None and was["state"] in _BAD
+        if bad and not was_bad:
+            found.append(Change("new", *known, was["actual"] if was else "—", one["actual"]))
+        elif was_bad and not bad:
+            assert was
+            found.append(Change("cleared", *known, was["actual"], one["actual"]))
+        elif was and was["actual"] != one["actual"] and bad:
+            found.append(Change("drifted", *known, was["actual"], one["actual"]))
+    gone = [one for one in old.values() if one["state"] in _BAD]
+    return [*found, *(Change("cleared", one["id"], one["host"], one["target"], one["actual"], "—") for one in gone)]
+
+
+def not_passed(store: Store, run: str) -> tuple[str, ...]:
+    """Ids that did not pass in a run, in their order."""
+    return tuple(dict.fromkeys(one["id"] for one in verdicts_of(store, run) if one["state"] in _BAD))
+
+
+def replay(
+    site: Site, store: Store, run: str, planned: Sequence[Planned]
+) -> tuple[dict[str, registry.Check], list[Verdict]]:
+    """Judge the stored answers of a run with today's thresholds and checks; nothing is asked.
+
+    Raises InputError when the run's answers are not in the store.
+    """
+    checks = registry.load(site.base)
+    seen = {}
+    for event in store.events(kind="host.checked", run=run):
+        name = event.payload["host"]
+        if name in site.hosts:
+            seen[name] = _again(site, store, event)
+    if not seen:
+        raise InputError("check.no_such_run", run=run, known="-")
+    scene = Scene(site, seen, planned, done_recipes(store), Limits(site, checks))
+    return checks, judge(scene, checks)
+
+
+def _again(site: Site, store: Store, event: Event) -> Seen:
+    about = event.payload["about"]
+    seen = Seen(site.hosts[event.payload["host"]], **about["asked"])
+    if about["error"]:
+        seen.error = HostError(about["error"]["key"], **about["error"]["params"])
+    for trip, sha256 in enumerate(event.evidence, start=1):
+        raw = store.evidence(sha256)
+        nonce = _NONCE.search(raw)
+        wanted = [kind for kind in kinds() if kind.trip == trip]
+        answer = parse(raw, nonce[1].decode() if nonce else "", [kind.section for kind in wanted])
+        seen.facts.update({kind: build(kind, answer.sections[kind.section]) for kind in wanted})
+    return seen

@@ -1,0 +1,132 @@
+"""Facts of a real shell on this machine, judged, stored, judged again; answers for other programs."""
+
+from __future__ import annotations
+
+import subprocess
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from implops import kit
+from implops.check import formats, history, registry
+from implops.check.gather import Seen, _parameters, about, kinds
+from implops.check.judge import Scene, judge
+from implops.check.limits import Limits
+from implops.check.model import Result, State, Verdict
+from implops.errors import InputError
+from implops.facts.base import Unknown, build
+from implops.facts.script import assemble, load_probe, parse
+from implops.facts.system import Cpu, Kernel, Memory, System
+from implops.site import Site
+from implops.store import Store, record
+
+NONCE = "0123456789abcdef"
+
+
+@pytest.fixture(scope="module", params=["dash", "bash"])
+def shell(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def asked_here(site: Site, shell: str) -> Seen:
+    """The first trip's script in a shell of this machine, on standard input as on a host."""
+    host, probes = site.hosts["db1"], kit.files("checks/probes", None, "*.sh")
+    wanted = [kind for kind in kinds() if kind.trip == 1]
+    script = assemble([load_probe(k.section, probes, _parameters(k, site, host, [])) for k in wanted], NONCE)
+    done = subprocess.run([shell, "-s"], input=script.encode(), capture_output=True, timeout=60)
+    answer = parse(done.stdout, NONCE, [kind.section for kind in wanted])
+    facts = {kind: build(kind, answer.sections[kind.section]) for kind in wanted}
+    return Seen(host, facts=facts, raw=[done.stdout], sent=1, received=2, login_ms=50)
+
+
+def test_a_real_shell_answers_what_the_kernel_says(site: Site, shell: str) -> None:
+    seen = asked_here(site, shell)
+    system, kernel, memory, cpu = (seen.fact(kind) for kind in (System, Kernel, Memory, Cpu))
+    assert not any(isinstance(one, Unknown) for one in (system, kernel, memory, cpu))
+    assert system.boot_id == Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    # Values of several digits: a shell that reads /proc/sys byte by byte sees only the first.
+    assert kernel.somaxconn == int(Path("/proc/sys/net/core/somaxconn").read_text(encoding="ascii"))
+    assert kernel.keepalive == int(Path("/proc/sys/net/ipv4/tcp_keepalive_time").read_text(encoding="ascii"))
+    assert memory.swappiness == int(Path("/proc/sys/vm/swappiness").read_text(encoding="ascii"))
+    assert cpu.count >= 1
+
+
+def test_stored_answers_are_judged_as_they_were_and_by_new_thresholds(site: Site, store: Store) -> None:
+    seen = asked_here(site, "dash")
+    checks = registry.load(None)
+    first = judge(Scene(site, {"db1": seen}, [], {}, Limits(site, checks)), checks)
+    with record(store, site, "check", "王工/1", {}) as run:
+        evidence = tuple(run.keep(raw) for raw in seen.raw)
+        verdicts = [one.payload() for one in first]
+        run.event("host.checked", {"host": "db1", "about": about(seen), "verdicts": verdicts}, evidence)
+        run.finish("pass", {})
+    _, again = history.replay(site, store, run.id, [])
+    assert [one.payload() for one in again] == verdicts
+    assert history.compare(verdicts, again) == []
+    folder = site.base / "checks" / "profiles"
+    folder.mkdir(parents=True)
+    (folder / "small.yml").write_text("thresholds: {LIM07: {db: {need: 1000000000}}}\n", encoding="utf-8")
+    _, stricter = history.replay(site, store, run.id, [])
+    one = next(one for one in stricter if one.id == "LIM07")
+    assert (one.state, one.result.source) == ("warn", "profile")
+    assert "1000000000" in one.result.required
+    assert history.not_passed(store, run.id) == tuple(
+        dict.fromkeys(one.id for one in first if one.state in ("fail", "warn", "error", "absent"))
+    )
+    assert history.find(store, "last") == run.id == history.find(store, run.id[-6:].lower())
+    with pytest.raises(InputError):
+        history.find(store, "nothing")
+
+
+def verdict(id: str, state: State, actual: str = "1", **more: str) -> Verdict:
+    return Verdict(id, "db1", "fail", Result(state, actual, "≥ 2", **more))
+
+
+def test_what_is_new_cleared_and_drifted() -> None:
+    before = [
+        verdict("MEM01", "pass"),
+        verdict("SEC03", "fail", "mysqld"),
+        verdict("DSK03", "warn", "85 %"),
+        verdict("OS01", "fail"),
+    ]
+    after = [verdict("MEM01", "fail", "0"), verdict("SEC03", "pass", "—"), verdict("DSK03", "warn", "88 %")]
+    found = history.compare([one.payload() for one in before], after)
+    assert [(one.kind, one.id) for one in found] == [
+        ("new", "MEM01"), ("cleared", "SEC03"), ("drifted", "DSK03"), ("cleared", "OS01"),
+    ]  # fmt: skip
+
+
+EVERY = [verdict("A1", "pass", "<1 & \"2\""), verdict("A2", "fail"), verdict("A3", "error", note="reason.tool"),
+         verdict("A4", "skip", note="no_dns"), verdict("A5", "warn"), verdict("A6", "absent")]  # fmt: skip
+
+
+def test_junit_counts_what_failed_what_was_not_measured_and_what_does_not_apply() -> None:
+    suite = ET.fromstring(formats.junit(EVERY, lambda one: "title # <x>"))[0]  # noqa: S314 - our own text
+    assert suite.attrib == {"name": "db1", "tests": "6", "failures": "2", "errors": "1", "skipped": "1"}
+    assert [next(iter(case)).tag for case in suite] == [
+        "system-out",
+        "failure",
+        "error",
+        "skipped",
+        "system-out",
+        "failure",
+    ]
+
+
+def test_tap_has_a_line_for_every_verdict() -> None:
+    lines = formats.tap(EVERY, lambda one: "t # t").splitlines()
+    assert lines[:2] == ["TAP version 13", "1..6"]
+    assert [line.split(" - ")[0] for line in lines[2:]] == ["ok 1", "not ok 2", "not ok 3", "ok 4", "ok 5", "not ok 6"]
+    assert lines[5].endswith("# SKIP")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "word", "code"),
+    [(EVERY, "CRITICAL", 2), (EVERY[2:5], "UNKNOWN", 3), (EVERY[3:5], "WARNING", 1), (EVERY[:1], "OK", 0)],
+)
+def test_nagios_says_the_worst_in_one_line(chosen: list[Verdict], word: str, code: int) -> None:
+    line, number = formats.nagios(chosen)
+    assert (number, line.split()[1]) == (code, word)
+    assert "\n" not in line
+    assert line.count("|") == 1
