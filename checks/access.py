@@ -76,3 +76,26 @@ def expiry(case):
         return case.good("∞", f"> {_SOON_DAYS} d")
     found = f"{about.days} d"
     return case.good(found, f"> {_SOON_DAYS} d") if about.days > _SOON_DAYS else case.bad(found, f"> {_SOON_DAYS} d")
+
+
+@check("ACC01", "ssh.reach", unit="ms", ceiling=True)
+def reach(case):
+    """A host that answers nothing is absent; here stands how long login took, against the limit of a dead line."""
+    return case.most(case.seen.login_ms)
+
+
+# Accounts that services use on several hosts; the same name must be the same number where files are carried across.
+_SERVICE_USERS = ("postgres", "tomcat", "www-data", "bind", "implops-backup")
+
+
+@check("ACC10", "uid.same", scope="site", severity="warn")
+def same_uid(case):
+    users = {one.host.name: one.fact(Security).users for one in case.cases}
+    for one in case.cases:
+        mine = users[one.host.name]
+        for user in _SERVICE_USERS:
+            others = {name: found[user] for name, found in users.items() if user in found and name != one.host.name}
+            if user in mine and others:
+                wrong = " ".join(f"{name}={uid}" for name, uid in others.items() if uid != mine[user])
+                shown = f"{user} {mine[user]}"
+                yield one.host.name, one.bad(f"{shown} ≠ {wrong}", "=") if wrong else one.good(shown, "=")

@@ -73,3 +73,19 @@ def controller(case):
     for one in case.cases[:1]:
         wrong = abs(common) > 5_000_000
         yield one.host.name, (one.bad if wrong else one.good)(shown, "≤ 5 s")
+
+
+@check("TIM04", "same.source", scope="site", severity="warn")
+def same_source(case):
+    """Two hosts on two clocks agree only by chance. A host that is itself the site's time server counts for itself."""
+    servers = set(case.site.time.ntp)
+    found = {}
+    for one in case.cases:
+        if one.host.address not in servers:
+            chosen = [source.address for source in one.fact(Clock).sources if source.state == "*"]
+            found[one.host.name] = chosen[0] if chosen else "—"
+    for one in case.cases:
+        if one.host.name in found:
+            mine = found[one.host.name]
+            wrong = mine != "—" and mine not in servers and len(set(found.values())) > 1
+            yield one.host.name, (one.bad if wrong else one.good)(mine, " ".join(case.site.time.ntp))

@@ -80,3 +80,29 @@ def huge_pages(case):
 def numa(case):
     found = case.fact(Memory).zone_reclaim
     return case.bad(found, "0") if found else case.good(found, "0")
+
+
+@check("CPU02", "cpu.flags", unit="words")
+def flags(case):
+    wanted = list(case.limit.need or [])
+    missing = [one for one in wanted if one not in case.fact(Cpu).flags]
+    return case.bad(f"− {' '.join(missing)}", " ".join(wanted)) if missing else case.good("✓", " ".join(wanted) or "—")
+
+
+@check("CPU03", "cpu.gov", severity="warn")
+def governor(case):
+    found = case.fact(Cpu).governor
+    if found == "-":
+        return case.skip("no_governor")
+    return case.good(found, "performance") if found == "performance" else case.bad(found, "performance")
+
+
+@check("MEM08", "overcommit", roles=("db", "app"), unit="size")
+def overcommit(case):
+    """Mode 2 refuses memory beyond the limit, however much is free."""
+    memory, wanted = case.fact(Memory), plan(case.site, case.host)
+    if memory.overcommit != 2:
+        return case.good(memory.overcommit, "≠ 2")
+    shown = f"≥ {format_size(wanted)}"
+    limit = memory.commit_limit
+    return case.good(format_size(limit), shown) if limit >= wanted else case.bad(format_size(limit), shown)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from implops.check.registry import check
+from implops.facts.network import Ports
 from implops.facts.system import Kernel
+from implops.units import format_size
 
 _SERVERS = ("db", "app")
 
@@ -64,3 +66,28 @@ def keepalive(case):
 def recycle(case):
     found = case.fact(Kernel).tw_recycle
     return case.bad(found, "0") if found else case.good(found, "0")
+
+
+@check("LIM01", "nofile", roles=_SERVERS, unit="count")
+def service_files(case):
+    """Of the service that runs, not of the login that asks; before it runs, what its recipe will set."""
+    if case.limit.need is None:
+        return
+    for planned in case.plans("port"):
+        if planned.value not in ("postgres", "tomcat"):
+            continue
+        target = planned.value
+        if not case.post(planned):
+            yield case.will_be_set(planned, "—", f"≥ {case.limit.need}", target=target)
+            continue
+        found = [one.nofile for one in case.fact(Ports).on(int(planned.name), "tcp") if one.nofile is not None]
+        yield case.least(min(found), target=target) if found else case.error("missing", target=target, detail="limits")
+
+
+@check("LIM06", "shm", roles=("db",), unit="size")
+def shared_memory(case):
+    if case.site.database is None:
+        return case.skip("no_database")
+    found, wanted = case.fact(Kernel).shmmax, case.site.database.shared_buffers
+    shown = f"≥ {format_size(wanted)}"
+    return (case.good if found >= wanted else case.bad)(format_size(min(found, 2**50)), shown)

@@ -7,6 +7,7 @@ from implops.facts.base import Unknown
 from implops.facts.network import Network
 from implops.facts.peers import NOBODY, Flows, Names, Packets, fqdns, paths_of
 from implops.facts.software import Software
+from implops.facts.system import System
 from implops.units import format_seconds
 
 _MOST_SERVERS = 3
@@ -227,3 +228,32 @@ def java(case):
 def _major(version):
     first, _, rest = version.partition(".")
     return rest.partition(".")[0] if first == "1" else first
+
+
+@check("NET07", "nic", severity="warn")
+def links(case):
+    for nic in case.fact(Network).nics:
+        if nic.name == "lo" or nic.speed <= 0:
+            continue
+        yield (case.good if nic.speed >= 1000 else case.bad)(f"{nic.speed} Mb/s", "≥ 1000 Mb/s", target=nic.name)
+
+
+@check("DNS09", "srv.serial", scope="site")
+def serials(case):
+    """Name servers of one zone with different serials give different answers."""
+    if case.site.dns is None or len(case.site.with_role("dns")) < 2:
+        return
+    one = case.cases[0]
+    found = {}
+    for (server, protocol, question), answer in _answers(one).items():
+        if question.startswith("SOA/") and protocol == "udp" and not isinstance(answer, Unknown) and answer.records:
+            found[server] = answer.records[0]
+    shown = " ".join(f"{server}={serial}" for server, serial in found.items())
+    yield one.host.name, (one.good if len(set(found.values())) <= 1 else one.bad)(shown or "—", "=")
+
+
+@check("APP04", "license.id", roles=("app",), severity="warn")
+def licence(case):
+    """Recorded: licences are often bound to them, and a moved virtual machine gets new ones."""
+    macs = [nic.mac for nic in case.fact(Network).nics if nic.name != "lo"]
+    return case.info(f"{' '.join(macs)} {case.fact(System).machine_id[:8]}")

@@ -85,3 +85,18 @@ def locale(case):
         return case.good(available[wanted.lower()], wanted)
     planned = case.planned("locale", wanted)
     return case.will_be_set(planned, "—", wanted) if planned else case.bad("—", wanted)
+
+
+@check("LOC04", "fonts", roles=("app",), severity="warn")
+def fonts(case):
+    """Printed forms and captcha pictures need Chinese fonts on the application host, when the system draws them."""
+    return case.info(case.fact(Locales).fonts)
+
+
+@check("APP02", "web.existing", roles=("app",), severity="warn")
+def web_servers(case):
+    """Another web server beside ours: somebody else's, and somebody has to say whose the ports are."""
+    ours = {name for one in case.plans("port") if case.post(one) for name in _NAMES.get(one.value, (one.value,))}
+    names = ("nginx", "apache2", "httpd", "java")
+    found = sorted({name for one in case.fact(Ports).listeners for name in one.processes if name in names} - ours)
+    return case.bad(" ".join(found), "—") if found else case.good("—", "—")

@@ -1,8 +1,9 @@
 if have ss; then
   v=$(within 8 ss -Hlntup); r=$?
+  w=$v
   case $r in 0) rows listen "$v";; 124|137) no listen# "timeout ss";; *) no listen# "command ss:$r";; esac
   c=0
-  for p in $(printf '%s\n' "$v" | sed -e 's/pid=/\n/g' | sed -n 's/^\([0-9][0-9]*\),.*/\1/p' | sort -u); do
+  for p in $(printf '%s\n' "$w" | sed -e 's/pid=/\n/g' | sed -n 's/^\([0-9][0-9]*\),.*/\1/p' | sort -u); do
     # A process may end while we look at it.
     [ -r /proc/$p/status ] || continue
     u=; f=
