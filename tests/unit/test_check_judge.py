@@ -175,3 +175,13 @@ def test_strange_values_are_unknown_never_an_exception(lines: list[tuple[str, st
     for kind in (Cpu, Memory):
         made = build(kind, Section(tuple(lines)))
         assert isinstance(made, kind | Unknown)
+
+
+@pytest.mark.parametrize("name", ["small", "hospital"])
+def test_shipped_profiles_load_and_only_raise_the_bar_with_size(site: Site, name: str) -> None:
+    limits = Limits(site.model_copy(update={"profile": name}), CHECKS)
+    small = Limits(site, CHECKS)
+    for host in site.hosts.values():
+        for id in ("LIM07", "LIM03"):
+            mine, least = limits.of(CHECKS[id], host), small.of(CHECKS[id], host)
+            assert mine.need >= least.need
