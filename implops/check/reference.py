@@ -26,6 +26,9 @@ How it works: one POSIX shell script a host in one trip with one sudo (`checks/p
 host sees of the others. Scripts write nothing on the target. Facts are typed (`implops/facts/`); what could not be read
 is Unknown with its reason, and a check that meets it becomes an error, never a pass.
 
+Measured with `make bench-check` (whole processes, 20 lab hosts on two cores, medians of 7 rounds): 3.6 s against 2.8 s
+for a bare program that runs the same scripts and throws the answers away (1.27 x), two round trips a host.
+
 ```
 implops check site.yml --diff last          # what is new, cleared, or has another value since then
 implops check site.yml --retry-failed       # only what did not pass; opens no deployment
