@@ -4,7 +4,7 @@ SHELL := /bin/sh
 PY := .venv/bin/python
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup demo test test-unit test-lab lint bench bench-check docs fresh-test clean
+.PHONY: help setup demo test test-unit test-lab test-full lint bench bench-check docs fresh-test clean
 
 help:           ## this list
 	@sed -n 's/^\([a-z-]*\): .*##/  make \1  -/p' Makefile
@@ -24,7 +24,10 @@ test-unit: setup
 	$(PY) -m pytest tests/unit
 
 test-lab: setup
-	$(PY) -m pytest tests/lab
+	$(PY) -m pytest tests/lab -m "not full"
+
+test-full: setup     ## the long stories too (every point of a kill, every fault)
+	$(PY) -m pytest tests
 
 lint: setup     ## ruff, mypy --strict, direction of imports
 	.venv/bin/ruff check .

@@ -11,6 +11,9 @@ from typing import Protocol
 from implops.errors import SiteError
 from implops.site.model import ROLES, Site
 
+# Engine -> the majors that recipes know, the encoding that holds every character, the name of its own administrator.
+_ENGINES = {"postgresql": ((15, 17), "UTF8", "postgres"), "mariadb": ((10, 11), "utf8mb4", "root")}
+
 
 class Refuse(Protocol):
     def __call__(self, fault: str, where: tuple[str | int, ...], /, **params: object) -> SiteError: ...
@@ -19,7 +22,7 @@ class Refuse(Protocol):
 def check_links(site: Site, refuse: Refuse) -> None:
     """Raise the SiteError that ``refuse(key, where, **params)`` builds for the first part that does not fit."""
     hosts = list(site.hosts)
-    for rule in (_addresses, _roles, _flows, _names, _system, _backup, _lab):
+    for rule in (_addresses, _roles, _flows, _names, _system, _database, _backup, _lab):
         rule(site, hosts, refuse)
 
 
@@ -95,9 +98,20 @@ def _system(site: Site, hosts: list[str], refuse: Refuse) -> None:
     for number, one in enumerate(ids):
         if one in ids[:number]:
             raise refuse("same_module", ("system", "modules", number), value=one)
+
+
+def _database(site: Site, hosts: list[str], refuse: Refuse) -> None:
     database = site.database
-    if database and len({database.owner, database.app.role, database.import_.role, "postgres"}) != 4:
-        raise refuse("same_role", ("database",))
+    if database is None:
+        return
+    majors, encoding, root = _ENGINES[database.engine]
+    if database.major not in majors:
+        known = " ".join(map(str, majors))
+        raise refuse("engine_major", ("database", "major"), value=database.major, engine=database.engine, known=known)
+    if database.encoding != encoding:
+        raise refuse("engine_encoding", ("database", "encoding"), value=database.encoding, known=encoding)
+    if len({database.owner, database.app.role, database.import_.role, root}) != 4:
+        raise refuse("same_role", ("database",), root=root)
 
 
 def _backup(site: Site, hosts: list[str], refuse: Refuse) -> None:
@@ -122,6 +136,7 @@ def _lab(site: Site, hosts: list[str], refuse: Refuse) -> None:
         address = ipaddress.IPv4Address(host.address)
         if address not in network or int(address) - int(network.network_address) in (0, 1, 255):
             raise refuse("not_in_lab", ("hosts", name, "address"), value=host.address, network=network)
-    for name in site.lab.disks:
-        if name not in site.hosts:
-            raise refuse("no_such_host", ("lab", "disks", name), value=name, known=_near(name, hosts))
+    for key in ("disks", "releases"):
+        for name in getattr(site.lab, key):
+            if name not in site.hosts:
+                raise refuse("no_such_host", ("lab", key, name), value=name, known=_near(name, hosts))

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, model_validator
 
 from implops.site.fields import (
     AbsolutePath,
@@ -134,18 +134,29 @@ class AppLogin(Part):
 
 
 class Database(Part):
-    engine: Literal["postgresql"]
-    major: Literal[15, 17]
+    engine: Literal["postgresql", "mariadb"]
+    # PostgreSQL 15, 17; MariaDB 10 (10.11), 11 (11.8): what Debian 12 and 13 have (links.py).
+    major: Literal[10, 11, 15, 17]
     name: SqlName
     data: AbsolutePath
-    port: Port = 5432
-    encoding: Encoding = "UTF8"
+    port: Port
+    encoding: Encoding
     locale: Locale
     owner: SqlName
     app: AppLogin
     import_: AppLogin = Field(alias="import")
     max_connections: Annotated[int, Field(ge=20, le=5000)] = 100
+    # innodb_buffer_pool_size where the engine is MariaDB.
     shared_buffers: Size = 128 * 2**20
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults(cls, given: Any) -> Any:
+        """Port and encoding are those of the engine when the site file names none."""
+        if not isinstance(given, dict):
+            return given
+        port, encoding = (3306, "utf8mb4") if given.get("engine") == "mariadb" else (5432, "UTF8")
+        return {"port": port, "encoding": encoding, **given}
 
 
 class Expect(Part):
@@ -220,6 +231,8 @@ class Lab(Part):
 
     network: Annotated[str, StringConstraints(pattern=r"^10\.([0-9]{1,3})\.([0-9]{1,3})\.0/24$")]
     release: Literal["bookworm", "trixie"] = "bookworm"
+    # Hosts that run another release than the rest.
+    releases: dict[str, Literal["bookworm", "trixie"]] = Field(default_factory=dict)
     disks: dict[str, dict[AbsolutePath, Size]] = Field(default_factory=dict)
 
 

@@ -69,18 +69,28 @@ FAULTS = [
      "mv /etc/hosts.kept /etc/hosts"),
     ("dns1", ("NET08", ""), "ip route add default dev host0 metric 5; ip route add default dev host0 metric 9",
      "ip route del default metric 5; ip route del default metric 9"),
+    ("sto1", ("ACC05", ""), "cd /home/deploy; cp -p .bashrc .kept; sed -i '1i echo welcome' .bashrc",
+     "cd /home/deploy; mv .kept .bashrc"),
+    ("sto1", ("OS07", ""), "touch /run/reboot-required", "rm /run/reboot-required"),
+    ("db1", ("OS09", ""), "mv /usr/bin/gzip /usr/bin/gzip.kept", "mv /usr/bin/gzip.kept /usr/bin/gzip"),
+    ("app1", ("LIM08", ""), "sysctl -qw net.ipv4.ip_local_port_range='8000 60999'",
+     "sysctl -qw net.ipv4.ip_local_port_range='32768 60999'"),
+    ("dns1", ("ACC09", ""), "chage -E $(date -d '+30 days' +%Y-%m-%d) deploy", "chage -E -1 deploy"),
+    ("dns1", ("ACC08", ""), "cp /etc/machine-id /etc/kept; echo {machine_id} > /etc/machine-id",
+     "mv /etc/kept /etc/machine-id"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("host", "key", "do", "undo"), FAULTS, ids=[one[1][0] for one in FAULTS])
 def test_a_planted_fault_is_caught_alone(site: Site, host: str, key: tuple[str, str], do: str, undo: str) -> None:
+    do = do.replace("{machine_id}", lab.enter(site, "db1", ["cat", "/etc/machine-id"]).stdout.strip())
     with fault(site, host, do, undo):
         shown = json.loads(implops("check", site.path, "--json", code=None).stdout)
     found = {(one["host"], one["id"], one["target"]): one for one in shown["verdicts"]}
     assert found[host, *key]["state"] in ("fail", "warn", "info")
     # A wrong /etc/hosts is what the recipe is going to write anyway.
     assert found[host, *key]["state"] != "info" or found[host, *key]["note"] == "will_be_set"
-    follows = {"TIM01": {"TIM02"}, "OS08": {"ACC08"}}.get(key[0], set())
+    follows = {"TIM01": {"TIM02", "TIM04"}, "OS08": set()}.get(key[0], set())
     assert {id for _, id, _ in bad(found)} <= {key[0], *follows}
 
 
