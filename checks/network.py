@@ -6,8 +6,6 @@ from implops.check.registry import check
 from implops.facts.base import Unknown
 from implops.facts.network import Network
 from implops.facts.peers import NOBODY, Flows, Names, Packets, fqdns, paths_of
-from implops.facts.software import Software
-from implops.facts.system import System
 from implops.units import format_seconds
 
 _MOST_SERVERS = 3
@@ -212,24 +210,6 @@ def nobody(case):
             yield (case.good if answer.code == 3 else case.bad)(shown, "NXDOMAIN", target=f"→ {server}")
 
 
-@check("APP01", "java", roles=("app",))
-def java(case):
-    if case.site.jdk is None:
-        return case.skip("no_jdk")
-    wanted = str(case.site.jdk.major)
-    found = {folder: _major(version) for folder, version in case.fact(Software).jdks.items()}
-    shown = " ".join(f"{major}" for major in sorted(set(found.values()))) or "—"
-    if wanted in found.values():
-        return case.good(shown, wanted)
-    planned = case.planned("jdk", wanted)
-    return case.will_be_set(planned, shown, wanted) if planned else case.bad(shown, wanted)
-
-
-def _major(version):
-    first, _, rest = version.partition(".")
-    return rest.partition(".")[0] if first == "1" else first
-
-
 @check("NET07", "nic", severity="warn")
 def links(case):
     for nic in case.fact(Network).nics:
@@ -250,10 +230,3 @@ def serials(case):
             found[server] = answer.records[0]
     shown = " ".join(f"{server}={serial}" for server, serial in found.items())
     yield one.host.name, (one.good if len(set(found.values())) <= 1 else one.bad)(shown or "—", "=")
-
-
-@check("APP04", "license.id", roles=("app",), severity="warn")
-def licence(case):
-    """Recorded: licences are often bound to them, and a moved virtual machine gets new ones."""
-    macs = [nic.mac for nic in case.fact(Network).nics if nic.name != "lo"]
-    return case.info(f"{' '.join(macs)} {case.fact(System).machine_id[:8]}")
