@@ -213,7 +213,7 @@ def _apart(case, data, other, *, warn):
     return case.good(shown, "≠", target=other) if apart else case.bad(shown, "≠", target=other, warn=warn)
 
 
-@check("DSK12", "sched", severity="warn")
+@check("DSK12", "sched", severity="warn", steady=True)
 def scheduler(case):
     """Recorded; what a virtual machine says about spinning disks is a guess."""
     disks = case.fact(Disks)
