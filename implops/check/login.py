@@ -159,7 +159,8 @@ def _text(value: object) -> str:
 
 def _words(said: str) -> str:
     """The server's own words in one line, without the ports of our forward."""
-    first = re.sub(r"(?s)^.*?port [0-9]+ failed: ", "", said)
+    # A client that was refused with TLS tries again without: both say the same.
+    first = re.sub(r"^.*?port [0-9]+ failed: ", "", said.partition("\nconnection to server")[0])
     match = re.fullmatch(r"\((\d+), ['\"](.*)['\"]\)", first.strip(), re.DOTALL)
     return redactor.text(" ".join((match[2] if match else first).split())[:_MOST_WORDS])
 
