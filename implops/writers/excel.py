@@ -68,7 +68,11 @@ class _Look:
     fill: str = ""
     align: Align = "left"
     border: bool = True
+    wrap: bool = True
     quote: bool = False
+
+
+_TITLE = _Look(size=12, head=True, border=False, wrap=False)
 
 
 class _Book:
@@ -157,7 +161,7 @@ class _Book:
     def _title(self, sheet: Worksheet, row: int, title: str) -> int:
         """The next free row below a heading (or below a gap when there is none)."""
         if title:
-            self._put(sheet, row, 1, title, _Look(size=12, head=True, border=False))
+            self._put(sheet, row, 1, title, _TITLE)
         sheet.row_dimensions[row].height = 26 if title else 8
         return row + 1
 
@@ -215,7 +219,7 @@ class _Book:
         widths = [max(5.0, self.width * column.width / total) for column in part.columns]
         last = get_column_letter(len(widths))
         self._page(sheet, part.title or self.document.title, widths)
-        self._put(sheet, 1, 1, part.title, _Look(size=12, head=True, border=False))
+        self._put(sheet, 1, 1, part.title, _TITLE)
         sheet.row_dimensions[1].height = 24
         for number, column in enumerate(part.columns, start=1):
             self._put(sheet, 2, number, column.title, _Look(head=True, fill=HEADING, align="center"))
@@ -272,7 +276,7 @@ class _Book:
             if look.border:
                 side = Side(style="thin", color="FF7F7F7F")
                 cell.border = Border(left=side, right=side, top=side, bottom=side)
-            cell.alignment = Alignment(horizontal=look.align, vertical="center", wrap_text=True)
+            cell.alignment = Alignment(horizontal=look.align, vertical="center", wrap_text=look.wrap)
             cell.number_format = "@"
             cell.quotePrefix = look.quote
             self.styles[look] = cell._style
