@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from implops.check import registry, waivers
+from implops.check.deep import deepen
 from implops.check.gather import Seen, about, gather
 from implops.check.judge import Scene, judge
 from implops.check.limits import Limits
@@ -51,8 +52,20 @@ def done_recipes(store: Store) -> dict[str, list[str]]:
     return found
 
 
+@dataclass(frozen=True)
+class Deep:
+    """The tests that load a host are wanted; ``force_io``: also on a busy host and beside a running database."""
+
+    force_io: bool = False
+
+
 def look(
-    site: Site, store: Store, planned: Sequence[Planned], only: Collection[str] = (), hosts: Collection[str] = ()
+    site: Site,
+    store: Store,
+    planned: Sequence[Planned],
+    only: Collection[str] = (),
+    hosts: Collection[str] = (),
+    deep: Deep | None = None,
 ) -> tuple[dict[str, Check], dict[str, Seen], list[Verdict]]:
     """Ask and judge, without a record. Raises InputError for an unknown id or host, KitError, SiteError."""
     checks = registry.load(site.base)
@@ -65,6 +78,8 @@ def look(
     limits = Limits(site, checks)
     chosen = [host for host in site.hosts.values() if not hosts or host.name in hosts]
     seen = gather(site, planned, chosen)
+    if deep:
+        deepen(site, planned, seen, limits, force_io=deep.force_io)
     scene = Scene(site, seen, planned, done_recipes(store), limits)
     verdicts = judge(scene, checks, only or None)
     if not only and not hosts:
@@ -80,15 +95,16 @@ def check(
     *,
     only: Collection[str] = (),
     hosts: Collection[str] = (),
+    deep: Deep | None = None,
 ) -> Outcome:
     """Check a site and record it. Only a complete one (all checks, all hosts) opens the gate of a deployment."""
     collected = datetime.now(UTC).astimezone().isoformat(timespec="milliseconds")
     complete = not only and not hosts
-    started: dict[str, Any] = {"only": list(only), "chosen": list(hosts), "profile": site.profile}
+    started: dict[str, Any] = {"only": list(only), "chosen": list(hosts), "profile": site.profile, "deep": bool(deep)}
     with record(store, site, "check", operator, started) as run:
-        checks, seen, verdicts = look(site, store, planned, only, hosts)
+        checks, seen, verdicts = look(site, store, planned, only, hosts, deep)
         for name, one in seen.items():
-            evidence = tuple(run.keep(raw) for raw in one.raw)
+            evidence = tuple(run.keep(raw) for raw in one.raw.values())
             mine = [verdict.payload() for verdict in verdicts if verdict.host == name]
             run.event("host.checked", {"host": name, "about": about(one), "verdicts": mine}, evidence)
         totals = {state: sum(one.state == state for one in verdicts) for state in STATES}
