@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import Protocol
 
 from implops.errors import SiteError
+from implops.site import releases
 from implops.site.model import ROLES, Site
 
 # Engine -> the majors that recipes know, the encoding that holds every character, the name of its own administrator.
@@ -140,3 +141,5 @@ def _lab(site: Site, hosts: list[str], refuse: Refuse) -> None:
         for name in getattr(site.lab, key):
             if name not in site.hosts:
                 raise refuse("no_such_host", ("lab", key, name), value=name, known=_near(name, hosts))
+    for where, about in releases.missing(site, {name: site.lab.release_of(name) for name in hosts}):
+        raise refuse("release_lacks", where, **about)

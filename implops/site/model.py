@@ -235,6 +235,9 @@ class Lab(Part):
     releases: dict[str, Literal["bookworm", "trixie"]] = Field(default_factory=dict)
     disks: dict[str, dict[AbsolutePath, Size]] = Field(default_factory=dict)
 
+    def release_of(self, host: str) -> str:
+        return self.releases.get(host, self.release)
+
 
 class Site(Part):
     project: Project
