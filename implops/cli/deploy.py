@@ -43,8 +43,7 @@ class _Outcome:
 @click.option("--break-lock", metavar="REASON", default="", help=texts.say("deploy.break_lock", lang=_LANGUAGE))
 def deploy(session: Session, yes: bool, dry_run: bool, resume: str | None, break_lock: str) -> int:
     from implops import lock
-    from implops.bundle import latest
-    from implops.bundle import verify as verify_bundle
+    from implops.bundle import trusted
     from implops.check.sitehash import site_hash
     from implops.cli.forms import emit
     from implops.deploy import hosts as reached
@@ -67,7 +66,7 @@ def deploy(session: Session, yes: bool, dry_run: bool, resume: str | None, break
         check = environment.require(store, site, digest)
     machine = ready(site.state, disk=_DISK)
     with session.phase(texts.say("deploy.verifying_bundle")):
-        bundle = verify_bundle(latest(site))
+        bundle = trusted(site)
     _print_plan(session, made, bundle)
     session.ask(texts.say("deploy.ask", hosts=len(made.hosts()), steps=len(made.steps)), yes=yes)
     run_id = earlier.run if earlier else new_run()

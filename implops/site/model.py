@@ -260,6 +260,13 @@ class Waiver(Part):
     until: date
 
 
+class Signatures(Part):
+    """SSH keys: ``key`` signs what is made here, ``signers`` (an allowed-signers file) says whose signature counts."""
+
+    key: LocalPath | None = None
+    signers: LocalPath | None = None
+
+
 class Lab(Part):
     """Only in sites that exist in the lab; such a site's documents are stamped 演练."""
 
@@ -292,6 +299,7 @@ class Site(Part):
     storage: Storage = Storage()
     backup: Backup | None = None
     waive: list[Waiver] = Field(default_factory=list)
+    signatures: Signatures | None = None
     lab: Lab | None = None
 
     _path: Path = PrivateAttr(Path())
