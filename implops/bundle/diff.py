@@ -11,7 +11,7 @@ from implops.bundle.archive import Bundle
 
 @dataclass(frozen=True)
 class Difference:
-    """``kind``: deb, file or host; ``before``, ``after``: a version, the start of a SHA-256, release and packages, or -."""
+    """``kind``: deb, file or host; ``before``, ``after``: version, start of a SHA-256, release with packages, or -."""
 
     kind: Literal["deb", "file", "host"]
     name: str
