@@ -110,7 +110,7 @@ def _parameters(kind: type[Fact], site: Site, host: Host, planned: list[Planned]
     return {**found, **more(planned)} if more else found
 
 
-def ask_host(site: Site, seen: Seen, scripts: list[Script], seconds: float = TRIP_SECONDS) -> Seen:
+def ask_host(site: Site, seen: Seen, scripts: list[Script], seconds: float | None = None) -> Seen:
     with connect(site, seen.host) as connection:
         if not seen.trips:
             seen.login_ms = round(connection.connect_seconds * 1000)
@@ -118,7 +118,7 @@ def ask_host(site: Site, seen: Seen, scripts: list[Script], seconds: float = TRI
             nonce = secrets.token_hex(8)
             text = assemble(probes, nonce)
             try:
-                result = _trip(connection, seen, text, seconds)
+                result = _trip(connection, seen, text, seconds or TRIP_SECONDS)
             except ConnectionLost as error:
                 # What the first trip told still counts.
                 if trip == 1:
