@@ -26,6 +26,17 @@ How it works: one POSIX shell script a host in one trip with one sudo (`checks/p
 host sees of the others. Scripts write nothing on the target. Facts are typed (`implops/facts/`); what could not be read
 is Unknown with its reason, and a check that meets it becomes an error, never a pass.
 
+**reads** names the sections of a host's answer (`checks/probes/SECTION.sh`). With `--deep` come tests that load a host
+or take long: disks, bandwidth, proof of a path. Their cost is printed first and capped; a host that is busy (CPU04) or
+runs a database is left alone unless `--force-io` is given. Without `--deep` they are skipped, in one line.
+
+A waiver (`waive:` of the site file) is bound to check, host and value. It covers that value and better ones until its
+day; when the value is worse, or the day is past, the fault stands again and says why. One that names an unknown check
+or host, or meets no fault, is refused: it hides a mistake.
+
+Hosts of one role that are not alike (kernel, glibc, release, zone, language, MTU, speed, disks, JDK) are listed below
+the verdicts; from three hosts up the odd one is named. The last line says how much of the catalogue was measured.
+
 Measured with `make bench-check` (whole processes, 20 lab hosts on two cores, medians of 7 rounds): 3.6 s against 2.8 s
 for a bare program that runs the same scripts and throws the answers away (1.27 x), two round trips a host.
 
@@ -50,15 +61,21 @@ def page() -> str:
         "small": read(kit.files("checks/profiles", None, "small.yml")["small.yml"])[0]["thresholds"],
     }
     rows = [
-        "| id | name | roles | severity | need / want | 检查项目 | 为什么 | 怎样处理 |",
-        "|---|---|---|---|---|---|---|---|",
+        "| id | name | roles | severity | reads | need / want | 检查项目 | 为什么 | 怎样处理 |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for one in checks.values():
         words = [texts.say(f"check.{one.id}.{name}", lang="zh-Hans") for name in ("title", "why", "fix")]
         roles = "all" if len(one.roles) == 4 else " ".join(one.roles)
-        cells = [one.id, one.name, roles, one.severity, _limits(one, layers), *words]
+        cells = [one.id, one.name, roles, one.severity, _reads(one), _limits(one, layers), *words]
         rows.append(f"| {' | '.join(cells)} |")
     return f"{_HEAD}{len(checks)} checks.\n\n" + "\n".join(rows) + "\n"
+
+
+def _reads(check: Check) -> str:
+    """The sections of the answer that it looks at; nothing of a host for what the site file alone decides."""
+    sections = " ".join(sorted(kind.section for kind in registry.reads(check))) or "—"
+    return f"{sections} (`--deep`)" if check.deep else sections
 
 
 def _limits(check: Check, layers: dict[str, dict[str, Any]]) -> str:

@@ -143,6 +143,8 @@ def _explain(session: Session, id: str) -> int:
     click.echo(
         texts.say("check.explain.kind", severity=texts.say(f"check.severity.{one.severity}"), roles=" ".join(one.roles))
     )
+    sections = " ".join(kind.section for kind in registry.reads(one)) or "—"
+    click.echo(texts.say("check.explain.reads" if not one.deep else "check.explain.reads_deep", sections=sections))
     click.echo(texts.say("check.explain.file", path=one.path))
     for host in session.site.hosts.values():
         limit = limits.of(one, host)
