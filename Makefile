@@ -4,7 +4,7 @@ SHELL := /bin/sh
 PY := .venv/bin/python
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup demo test test-unit test-lab test-full lint bench bench-check docs fresh-test clean
+.PHONY: help setup demo test test-unit test-lab test-full lint bench bench-check docs offline-kit fresh-test clean
 
 help:           ## this list
 	@sed -n 's/^\([a-z-]*\): .*##/  make \1  -/p' Makefile
@@ -42,6 +42,9 @@ bench-check: setup   ## implops check against the bare floor on 20 lab hosts
 
 docs: setup     ## regenerate the generated pages
 	$(PY) -m implops.check.reference > docs/checks.md
+
+offline-kit: setup   ## implops itself for a laptop without a network: one file in dist/
+	.ci/offline-kit
 
 fresh-test:     ## make demo and make test in a minimal Debian 12 root
 	.ci/fresh-test
