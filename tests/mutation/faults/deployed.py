@@ -1,0 +1,108 @@
+"""A deployed site: what recipes were to bring is demanded now, and there are services that can be broken."""
+
+from __future__ import annotations
+
+import re
+
+from mutation.delay import delay
+from mutation.fault import Fault, Step, beside_site, change, kernel, shadow, shell
+from mutation.faults.network import rule
+from mutation.faults.services import SYNC
+
+_ZONE = "/var/lib/bind/his.example.zone"
+_RELOAD = "systemctl restart named; sleep 0.5"
+_JDK = "/usr/lib/jvm/java-17-openjdk-amd64/release"
+_SILENT = "nothing says how far off the clock is"
+
+
+def _zone(sed: str) -> Step:
+    return change(_ZONE, f"sed -i -E {sed!r} $F", then=_RELOAD)
+
+
+def _reverse(sed: str) -> Step:
+    return shell(f"F=$(ls /var/lib/bind/*.in-addr.arpa.zone); cp -a $F /run/reverse.kept; sed -i -E {sed!r} $F; {_RELOAD}",
+                 f"F=$(ls /var/lib/bind/*.in-addr.arpa.zone); cp -a /run/reverse.kept $F; rm /run/reverse.kept; {_RELOAD}",
+                 touches=_ZONE)  # fmt: skip
+
+
+def _psql(setting: str) -> Step:
+    """A setting of the database server, as its administrator would make it."""
+    ask = "cd /; runuser -u postgres -- psql -qc"
+    name = setting.partition("=")[0].strip()
+    restart = "systemctl restart postgresql@15-main"
+    return shell(f'{ask} "alter system set {setting}"; {restart}', f'{ask} "alter system reset {name}"; {restart}',
+                 touches="postgresql")  # fmt: skip
+
+
+def after(id: str, host: str, what: str, steps: tuple[Step, ...], state: str, actual: str | re.Pattern[str],
+          **more: object) -> Fault:  # fmt: skip
+    return Fault(id, host, what, steps, state, actual, scene="deployed", **more)  # type: ignore[arg-type]
+
+
+FAULTS = [
+    after("TIM01", "app1", "the time service is stopped",
+          (shell("systemctl stop chrony", f"systemctl start chrony; {SYNC}", touches="chrony"),), "fail", "—",
+          follows={"TIM02": _SILENT, "TIM04": "no source at all"}, short=True),
+    after("TIM01", "db1", "the only time server does not answer",
+          (shell("mount -t tmpfs tmpfs /etc/chrony/conf.d; mount -t tmpfs tmpfs /etc/chrony/sources.d; "
+                 "echo 'server @net@.250 iburst' > /etc/chrony/sources.d/x.sources; systemctl restart chrony; sleep 1",
+                 "umount /etc/chrony/conf.d; umount /etc/chrony/sources.d; systemctl restart chrony; " + SYNC,
+                 touches="chrony"),),
+          "fail", "—", follows={"TIM02": _SILENT, "TIM04": "no source at all"}),
+    after("TIM05", "app1", "another time zone",
+          (shell("readlink /etc/localtime > /run/zone; ln -sf /usr/share/zoneinfo/UTC /etc/localtime",
+                 "ln -sf $(cat /run/zone) /etc/localtime", touches="/etc/localtime"),), "fail", "UTC", short=True),
+    after("LOC01", "app1", "no UTF-8 language", (change("/etc/default/locale", "echo LANG=C > $F"),), "warn", "C",
+          short=True),
+    after("LOC02", "db1", "the locale of the database is gone",
+          (shell("mount -t tmpfs tmpfs /usr/lib/locale", "umount /usr/lib/locale"),), "fail", "—", short=True),
+    after("LIM01", "app1", "the application server may open 1024 files",
+          (shell("for p in $(pgrep -x postgres); do prlimit --nofile=65535:65535 -p $p; done",
+                 "for p in $(pgrep -x postgres); do prlimit --nofile=20000:20000 -p $p; done", host="db1"),
+           shell("for p in $(pgrep -x java); do prlimit --nofile=1024:1024 -p $p; done",
+                 "for p in $(pgrep -x java); do prlimit --nofile=20000:20000 -p $p; done"),
+           beside_site("checks/profiles/lab.yml", "baseline: {OS06: container, CPU04: machine}\n")),
+          "fail", "1024", target="tomcat", alone=True),
+    after("LIM07", "app1", "a queue of 512 connections", (kernel("/proc/sys/net/core/somaxconn", "512"),), "warn", "512",
+          short=True),
+    after("LIM07", "db1", "a queue of 64 connections", (kernel("/proc/sys/net/core/somaxconn", "64"),), "warn", "64"),
+    after("LIM09", "app1", "quiet connections are asked after two hours",
+          (kernel("/proc/sys/net/ipv4/tcp_keepalive_time", "7200"),), "warn", re.compile("7200|2 h 0 min"), short=True),
+    after("MEM04", "db1", "the kernel swaps early", (shadow("/proc/sys/vm/swappiness", "180"),), "warn", "180",
+          kind="S", short=True),
+    after("SEC03", "app1", "the web server is stopped", (shell("systemctl stop nginx", "systemctl start nginx"),),
+          "fail", "—", target="80", short=True),
+    after("SEC03", "db1", "the database listens for itself only", (_psql("listen_addresses = '127.0.0.1'"),), "fail",
+          re.compile(r"127\.0\.0\.1.*"), target="5432",
+          follows={"app1/NET01": "from outside nothing answers"}),
+    after("NET01", "app1", "a firewall refuses in the database's name",
+          (rule("INPUT -s @app1@ -p tcp --dport 5432 -j REJECT --reject-with tcp-reset", "db1"),), "fail", "refused",
+          target="→ db1:5432/tcp", follows={"NET03": "a refused connection has no time"}, short=True),
+    after("NET10", "sto1", "/etc/hosts sends the database's name elsewhere",
+          (change("/etc/hosts", "sed -i '1i 10.9.9.9 db1' $F"),), "warn", re.compile(r"db1=10\.9\.9\.9"), short=True),
+    after("DNS01", "app1", "another name server first", (change("/etc/resolv.conf", "sed -i '1i nameserver @sto1@' $F"),),
+          "fail", re.compile(r"[0-9.]+\.14 [0-9.]+\.13"), short=True),
+    after("DNS02", "dns1", "the zone has a wrong address for the database",
+          (_zone(r"s/^(db1 IN A ).*/\110.9.9.9/"),), "fail", "10.9.9.9", target="db1.his.example",
+          others=("app1", "sto1", "db1"), short=True),
+    after("DNS02", "sto1", "/etc/hosts has another address for a full name",
+          (change("/etc/hosts", "echo 10.9.9.8 app1.his.example >> $F"),), "fail", "10.9.9.8",
+          target="app1.his.example", follows={"NET10": "the same line"}),
+    after("DNS03", "app1", "no way back from the address", (_reverse(r"/^12 IN PTR/d"),), "warn", "rcode 3",
+          target="→ dns1", short=True),
+    after("DNS04", "app1", "a firewall drops questions to the name server",
+          (rule("INPUT -s @app1@ -p udp --dport 53 -j DROP", "dns1"),), "fail", "timeout", target="→ dns1:53/udp",
+          follows={"NET01": "the same path", "DNS02": "no name can be looked up", "DNS03": "nor an address",
+                   "DNS05": "no answer, no time", "DNS06": "nobody is asked"}),
+    after("DNS04", "sto1", "a firewall lets only short questions through",
+          (rule("INPUT -s @sto1@ -p tcp --dport 53 -j DROP", "dns1"),), "fail", "timeout", target="→ dns1:53/tcp",
+          follows={"NET01": "the same path", "NET03": "no connection, no time"}, short=True),
+    after("DNS05", "app1", "every answer takes 150 ms", (delay("@app1@", 0.15, "dns1"),), "warn",
+          re.compile("1[5-9][0-9] ms"), target="→ dns1", follows={"NET03": "so does every connection"}),
+    after("DNS06", "dns1", "every name has an address", (_zone(r"$ a * IN A 10.9.9.9"),), "warn", "10.9.9.9",
+          target="→ dns1", others=("app1", "sto1", "db1"), short=True),
+    after("APP01", "app1", "no JDK is there", (shell(f"mv {_JDK} {_JDK}.kept", f"mv {_JDK}.kept {_JDK}"),), "fail", "—",
+          short=True),
+    after("APP01", "app1", "an old JDK is there",
+          (change(_JDK, "sed -i 's/^JAVA_VERSION=.*/JAVA_VERSION=\"1.8.0_151\"/' $F"),), "fail", "8", kind="S"),
+]  # fmt: skip
