@@ -14,8 +14,6 @@ META = {"id": "app_war", "roles": ("app",), "needs": ("tomcat", "nginx", "schema
 
 RELEASES = "/opt/implops/releases"
 FILES = "/var/lib/implops/bundle/files"
-# Room for psql, the import and a second application host beside the pool.
-POOL_SHARE = 60
 
 
 def wanted(site: Site, host: Host) -> bool:
@@ -33,13 +31,12 @@ def params(site: Site, host: Host) -> dict[str, Any]:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     source = None
     if site.database:
-        pool = site.database.max_connections * POOL_SHARE // 100 // len(site.with_role("app"))
         source = {
             "name": f"jdbc/{site.database.name}",
             "url": f"jdbc:postgresql://{site.only('db').address}:{site.database.port}/{site.database.name}",
             "user": site.database.app.role,
             "password": site.database.app.password.resolve(),
-            "pool": max(5, pool),
+            "pool": site.pool,
         }
     return {
         "tomcat": f"tomcat{site.web.tomcat}",
