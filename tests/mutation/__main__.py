@@ -22,7 +22,7 @@ from mutation import catalogue, page, recorded
 from mutation.bench import BAD, Bench, Outcome, Seen, prove
 from mutation.fault import Fault
 
-RELEASES = ("bookworm", "trixie")
+SCENES = ("bare", "deployed")
 
 
 @contextmanager
@@ -80,6 +80,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="mutation", description=__doc__)
     parser.add_argument("--only", action="append", default=[], metavar="ID", help="these ids only; writes no page")
     parser.add_argument("--short", action="store_true", help="the short run; writes no page")
+    parser.add_argument("--scene", choices=SCENES, help="this scene only; writes no page")
     parser.add_argument("--record", action="store_true", help="write the answers of healthy hosts anew, nothing else")
     given = parser.parse_args()
     if given.record:
@@ -87,10 +88,10 @@ def main() -> int:
             implops("check", site.path)
             recorded.keep(site)
         return 0
-    part = bool(given.only or given.short)
+    part = bool(given.only or given.short or given.scene)
     faults = [one for one in catalogue.load() if not given.only or one.id in given.only]
-    faults = [one for one in faults if one.short or not given.short]
-    scenes = tuple(one for one in ("bare", "deployed") if not part or any(fault.scene == one for fault in faults))
+    faults = [one for one in faults if (one.short or not given.short) and given.scene in (None, one.scene)]
+    scenes = tuple(one for one in SCENES if not part or any(fault.scene == one for fault in faults))
     outcomes, alarms = on_release("bookworm", faults, scenes)
     if not part:
         alarms += on_release("trixie", [], scenes)[1]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mutation.delay import delay
-from mutation.fault import Fault, Step, change, net, python, shadow, site
+from mutation.fault import Fault, Step, change, net, program, python, shadow, shell, site
 
 if TYPE_CHECKING:
     from mutation.bench import Bench
@@ -29,6 +30,16 @@ def _new_card(bench: Bench, host: str) -> Callable[[], None]:
 
     put("02:00:00:00:00:77")
     return lambda: put(was)
+
+
+_SHARES = "# storage:"
+_SHARE = "storage: {shares: [{path: /mnt/his, hosts: %s, user: www-data}]}\n# storage:"
+
+
+def _deaf_endpoint(bench: Bench, host: str) -> Callable[[], None]:
+    """A server on this machine that accepts connections and says nothing."""
+    server = socket.create_server((bench.words("@gateway@"), 8443))
+    return server.close
 
 
 FAULTS = [
@@ -63,4 +74,48 @@ FAULTS = [
           "fail", "refused", target="→ @gateway@:9/tcp", short=True),
     Fault("APP04", "app1", "the network card was replaced",
           (python(_new_card),), "info", re.compile("02:00:00:00:00:77 .*"), whole=True),
+    Fault("NET04", "app1", "one packet in five is lost",
+          (rule("INPUT -s @app1@ -p icmp -m statistic --mode nth --every 5 --packet 0 -j DROP", "sto1"),), "warn",
+          re.compile("(15|20|25) %"), target="→ sto1", follows={"NET05": "the large ones too"}, short=True),
+    Fault("NET09", "app1", "another host has the address that is to move",
+          (net("ip address add @net@.100/24 dev host0", "ip address del @net@.100/24 dev host0", host="dns1"),
+           site(("# vips: [@net@.100]", "vips: [@net@.100] #"))), "fail", re.compile(".+"), target="@net@.100",
+          others=("db1", "dns1", "sto1"), short=True),
+    Fault("NET13", "app1", "an endpoint answers, but not to TLS", (python(_deaf_endpoint),
+          site(('  - "app -> storage: 22/tcp"',
+                '  - "app -> storage: 22/tcp"\n  - {from: app, to: "@gateway@:8443", external: true}'))), "fail",
+          "tls_silent", target="→ @gateway@:8443/tcp"),
+    Fault("DNS07", "dns1", "a forwarder listens on a loopback address",
+          (shell("systemd-run -q --unit=stub systemd-socket-activate -a -l 127.0.0.53:53 /bin/cat; sleep 0.3",
+                 "systemctl stop stub"),), "fail", re.compile("systemd-socket-.*"),
+          follows={"SEC03": "the port that a recipe needs"}, short=True),
+    Fault("STO02", "app1", "a share belongs to root alone",
+          (shell("mkdir -p -m 755 /mnt/his", "rmdir /mnt/his"), site((_SHARES, _SHARE % "[app]"))), "fail", "create",
+          target="/mnt/his", short=True),
+    Fault("STO04", "app1", "the server exports the share to another host only",
+          (shell("mkdir -p -m 777 /mnt/his", "rmdir /mnt/his"),
+           program("/usr/sbin/showmount", "echo '/srv/his 10.0.0.9'"),
+           site((_SHARES, (_SHARE % "[app]").replace("user: www-data", "user: www-data, export: \"sto1:/srv/his\"")))),
+          "warn", "10.0.0.9", target="sto1:/srv/his", kind="S"),
+    Fault("STO03", "sto1", "two hosts have two directories in the place of one share",
+          (*(shell("mkdir -p -m 777 /mnt/his", "rmdir /mnt/his", host) for host in ("app1", "sto1")),
+           site((_SHARES, _SHARE % "[app, storage]"))), "fail", "—", target="/mnt/his ← app1", deep=True),
+    Fault("NET02", "app1", "a redirect answers in the place of the database",
+          (shell("systemd-run -q --unit=proxy systemd-socket-activate -a -l 0.0.0.0:7777 /bin/cat; sleep 0.3",
+                 "systemctl stop proxy", "db1"),
+           net("iptables -t nat -A PREROUTING -s @app1@ -p tcp --dport 5432 -j REDIRECT --to-ports 7777",
+               "iptables -t nat -F", host="db1")),
+          "fail", re.compile(".+"), target=_DB, deep=True),
+    Fault("NET06", "app1", "a link of 20 Mb/s",
+          (net("tc qdisc add dev host0 root tbf rate 20mbit burst 64kb latency 300ms", "tc qdisc del dev host0 root"),),
+          "warn", re.compile("1[0-9]|2[0-9]"), target=None, deep=True),
+    Fault("NET12", "app1", "a firewall forgets connections after five seconds",
+          (net("iptables -A INPUT -p tcp -m conntrack --ctstate INVALID -j DROP; "
+               "echo 0 > /proc/sys/net/netfilter/nf_conntrack_tcp_loose; "
+               "echo 5 > /proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established",
+               "iptables -F INPUT; echo 1 > /proc/sys/net/netfilter/nf_conntrack_tcp_loose; "
+               "echo 432000 > /proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established", host="db1"),
+           site(("memory: {need: 2 GB}\n    listens: [80, 8080]",
+                 "memory: {need: 2 GB}\n    listens: [80, 8080]\n    checks: {NET12: {need: 10 s}}"))),
+          "warn", "—", target=_DB, deep=True),
 ]  # fmt: skip
