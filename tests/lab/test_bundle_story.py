@@ -72,7 +72,8 @@ def files(site: Site, host: str) -> set[str]:
 
 
 def test_another_release_is_refused_before_anything_is_copied(bare: Site, bundle: Bundle) -> None:
-    other = replace(bundle, manifest={**bundle.manifest, "release": "trixie"})
+    hosts = {name: {**one, "release": "trixie"} for name, one in bundle.manifest["hosts"].items()}
+    other = replace(bundle, manifest={**bundle.manifest, "hosts": hosts})
     with connected(bare, "sto1") as connection, pytest.raises(GateRefused) as raised:
         push(connection, other, "sto1", print)
     assert "debian bookworm amd64" in str(raised.value)
