@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import secrets
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -111,7 +110,6 @@ def ask_host(site: Site, seen: Seen, scripts: list[Script], seconds: float = TRI
         for trip, wanted, probes in scripts:
             nonce = secrets.token_hex(8)
             text = assemble(probes, nonce)
-            began = time.time_ns() // 1000
             try:
                 result = _trip(connection, seen, text, seconds)
             except ConnectionLost as error:
@@ -123,7 +121,7 @@ def ask_host(site: Site, seen: Seen, scripts: list[Script], seconds: float = TRI
                 break
             answer = parse(result.out, nonce, [kind.section for kind in wanted])
             if trip == 1:
-                seen.sent, seen.received = began, time.time_ns() // 1000
+                seen.sent, seen.received = result.sent, result.received
                 seen.trip_ms, seen.noise = round(result.seconds * 1000), answer.noise
             seen.raw[trip] = result.out
             seen.facts.update({kind: build(kind, answer.sections[kind.section]) for kind in wanted})

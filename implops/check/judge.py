@@ -12,9 +12,10 @@ from implops.check.model import Result, State, Verdict
 from implops.check.registry import Check
 from implops.facts.base import Fact, NotMeasured, Unknown
 from implops.facts.planned import Planned
+from implops.facts.settings import Settings
 from implops.remote import AuthRefused, HostKeyRefused
 from implops.site import Host, Site
-from implops.units import format_seconds, format_size
+from implops.units import format_seconds, format_size, measure
 
 F = TypeVar("F", bound=Fact)
 # "16 GB" of a virtual machine shows as 15.4 GiB, "200 GB" of a volume as 183-186 GiB (our own figure).
@@ -93,6 +94,26 @@ class Case:
             return self.bad(actual, required, target=target, note="recipe_did_not", recipe=planned.recipe)
         return self._result("info", actual, required, target, "will_be_set", {"recipe": planned.recipe})
 
+    def configured(self, result: Result, *names: str) -> Result:
+        """The result with what the next boot will set these kernel settings to; "—" where no file says so."""
+        settings = self.seen.fact(Settings)
+        kept = settings if isinstance(settings, Unknown) else settings.ask("sysctls")
+        if isinstance(kept, Unknown):
+            return result
+        return replace(result, configured=" ".join(kept[name].value if name in kept else "—" for name in names))
+
+    def sysctl(self, name: str, value: object, found: Result) -> Result:
+        """A judged kernel setting: what falls short is information while a planned recipe is still to set it."""
+        planned = self.planned("sysctl", name)
+        if planned and not self.post(planned) and found.state in ("fail", "warn"):
+            found = replace(self.will_be_set(planned, value, found.required), source=found.source)
+        return self.configured(found, name)
+
+    def claims(self, kind: str, name: str) -> list[Planned]:
+        """What several recipes want of the same thing on this host: a conflict of the plan; empty when they agree."""
+        wanted = [one for one in self.plans(kind) if one.name == name]
+        return wanted if len({one.value for one in wanted}) > 1 or len({one.recipe for one in wanted}) > 1 else []
+
     def same(self, actual: object, required: object, *, target: str = "", source: str = "site") -> Result:
         one = (
             self.good(actual, required, target=target)
@@ -138,7 +159,9 @@ class Case:
         if self.check.unit == "ms":
             return format_seconds(value / 1000)
         if self.check.unit == "seconds":
-            return format_seconds(value)
+            return f"{value // 86400} d" if abs(value) >= 2 * 86400 else format_seconds(value)
+        if self.check.unit == "rate":
+            return f"{value / 10**6:.0f} MB/s"
         return f"{value} %" if self.check.unit == "percent" else str(value)
 
     def _result(
@@ -227,7 +250,13 @@ def _unknown(unknown: Unknown, target: str) -> Result:
 
 
 def _based(scene: Scene, check: Check, result: Result) -> Result:
-    """A finding that every healthy lab host shows, for the reason that the lab profile gives."""
-    if result.state in ("fail", "warn", "error") and check.id in scene.limits.baseline:
-        return replace(result, state="info", note=f"baseline.{scene.limits.baseline[check.id]}", params={})
-    return result
+    """A finding that every healthy lab host shows, for the reason that the lab profile gives: this state, no worse."""
+    known = scene.limits.baseline.get(check.id)
+    if known is None or result.state != known.state or (known.most and _beyond(result.actual, known.most)):
+        return result
+    return replace(result, state="info", note=f"baseline.{known.reason}", params={})
+
+
+def _beyond(actual: str, most: str) -> bool:
+    found, bound = measure(actual), measure(most)
+    return found is None or bound is None or found[1] != bound[1] or found[0] > bound[0]

@@ -20,7 +20,7 @@ from implops.errors import KitError
 from implops.site import ROLES
 
 FOLDER = "checks"
-Unit = Literal["", "size", "count", "percent", "ms", "seconds", "words"]
+Unit = Literal["", "size", "rate", "count", "percent", "ms", "seconds", "words"]
 
 
 @dataclass(frozen=True)

@@ -197,6 +197,7 @@ def _noted(result: Result) -> str:
 
 
 def _table(session: Session, verdicts: list[Verdict]) -> None:
+    from rich.markup import escape
     from rich.table import Table
 
     colours = {"fail": "red", "absent": "red", "error": "magenta", "warn": "yellow", "waived": "cyan", "pass": "green"}
@@ -211,11 +212,15 @@ def _table(session: Session, verdicts: list[Verdict]) -> None:
         title = texts.say(f"check.{one.id}.title") + (f" {result.target}" if result.target else "")
         note = told(result)
         actual = f"{result.actual}({note})" if note and result.actual != "—" else note or result.actual
+        if result.configured and result.configured != result.actual:
+            actual += texts.say("check.configured", value=result.configured)
         style = colours.get(one.state, "dim")
         required = result.required
         if session.verbose and result.source:
             required += texts.say("check.from", source=texts.say(f"check.source.{result.source}"))
-        table.add_row(one.host if one.host != before else "", one.id, title, required, actual,
+        cells = (one.host if one.host != before else "", one.id, title, required, actual)
+        # A scheduler shows as "[none]": no markup of ours.
+        table.add_row(*map(escape, cells),
                       f"[{style}]{texts.say(f'form.result.{one.state}')}[/]")  # fmt: skip
         before = one.host
     session.console.print(table)
