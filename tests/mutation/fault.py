@@ -46,7 +46,7 @@ class Fault:
 
     ``follows``: what else changes because of it, with the reason: ``ID`` on the same hosts, ``HOST/ID`` elsewhere,
     ``*`` for everything on the host. ``whole``: nothing else may be done to this host meanwhile; ``alone``: to no host.
-    ``scene``: the bare site, the deployed one. ``deep``: asked with ``--deep``.
+    ``scene``: the bare site, the deployed one, the one deployed with MariaDB. ``deep``: asked with ``--deep``.
     """
 
     id: str
@@ -59,7 +59,7 @@ class Fault:
     kind: Literal["R", "S"] = "R"
     others: tuple[str, ...] = ()
     follows: dict[str, str] = field(default_factory=dict)
-    scene: Literal["bare", "deployed"] = "bare"
+    scene: Literal["bare", "deployed", "mariadb"] = "bare"
     deep: bool = False
     whole: bool = False
     alone: bool = False
@@ -72,7 +72,11 @@ class Fault:
 
     @property
     def touches(self) -> frozenset[str]:
-        return frozenset(f"{step.host or self.host}:{one}" for step in self.steps for one in step.touches)
+        return frozenset(
+            one if one.startswith("site:") else f"{step.host or self.host}:{one}"
+            for step in self.steps
+            for one in step.touches
+        )
 
     @property
     def edits(self) -> bool:
@@ -172,7 +176,7 @@ def beside_site(path: str, text: str) -> Step:
         file.write_text(text, encoding="utf-8")
         return file.unlink
 
-    return Step(call=call, touches=frozenset([path]))
+    return Step(call=call, touches=frozenset([f"site:{path}"]))
 
 
 def everywhere(make: Callable[[str], Step], hosts: tuple[str, ...] = HOSTS) -> tuple[Step, ...]:

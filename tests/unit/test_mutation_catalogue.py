@@ -35,7 +35,7 @@ def test_faults_that_could_meet_are_put_apart() -> None:
         (fault("OS01", touches="/tmp"), fault("OS02", touches="/tmp")),
         (fault("OS01", whole=True), fault("OS02")),
         (fault("OS01", alone=True), fault("OS02", "app1")),
-        (fault("OS01", follows={"OS02": "why"}), fault("OS02", "app1")),
+        (fault("OS01", follows={"OS02": "why"}), fault("OS02")),
         (fault("OS01", deep=True), fault("OS02", "app1")),
     ]:
         assert len(batches([one, two])) == 2

@@ -6,7 +6,7 @@ import re
 import shlex
 
 from mutation.delay import delay
-from mutation.fault import Fault, Step, beside_site, change, kernel, net, shadow, shell, site
+from mutation.fault import Fault, Step, change, kernel, net, shadow, shell, site
 from mutation.faults.network import rule
 from mutation.faults.services import SYNC
 
@@ -15,6 +15,7 @@ _RELOAD = "systemctl restart named; sleep 0.5"
 # A pool that has lost its connections makes new ones when it is asked; nothing of ours waits for it.
 _RESTART = "systemctl restart 'postgresql@*-main'"
 _JDK = "/usr/lib/jvm/java-17-openjdk-amd64/release"
+_LIM12 = {"LIM12": "what runs is not what the file says"}
 _SILENT = "nothing says how far off the clock is"
 
 
@@ -36,6 +37,15 @@ def _named(sed: str) -> Step:
 def _sql(do: str, undo: str) -> Step:
     ask = "cd /; runuser -u postgres -- psql -v ON_ERROR_STOP=1 -qd his -c"
     return shell(f"{ask} {shlex.quote(do)}", f"{ask} {shlex.quote(undo)}", "db1", "postgresql")
+
+
+def _unit(line: str) -> Step:
+    """A drop-in of the application server's unit, and limits.d that says something else."""
+    folder = "/run/systemd/system/tomcat10.service.d"
+    return shell(f"mkdir -p {folder}; printf '[Service]\\n{line}\\n' > {folder}/zz.conf; systemctl daemon-reload; "
+                 "echo '* - nofile 1000000' > /etc/security/limits.d/x.conf",
+                 f"rm {folder}/zz.conf /etc/security/limits.d/x.conf; systemctl daemon-reload",
+                 touches="tomcat10.service")  # fmt: skip
 
 
 def _psql(setting: str) -> Step:
@@ -68,18 +78,21 @@ FAULTS = [
           short=True),
     after("LOC02", "db1", "the locale of the database is gone",
           (shell("mount -t tmpfs tmpfs /usr/lib/locale", "umount /usr/lib/locale"),), "fail", "—", short=True),
-    after("LIM01", "app1", "the application server may open 1024 files",
-          (shell("for p in $(pgrep -x postgres); do prlimit --nofile=65535:65535 -p $p; done",
-                 "for p in $(pgrep -x postgres); do prlimit --nofile=20000:20000 -p $p; done", host="db1"),
-           shell("for p in $(pgrep -x java); do prlimit --nofile=1024:1024 -p $p; done",
-                 "for p in $(pgrep -x java); do prlimit --nofile=20000:20000 -p $p; done"),
-           beside_site("checks/profiles/lab.yml", "baseline: {OS06: container, CPU04: machine}\n")),
-          "fail", "1024", target="tomcat", alone=True),
-    after("LIM07", "app1", "a queue of 512 connections", (kernel("/proc/sys/net/core/somaxconn", "512"),), "warn", "512",
+    after("LIM01", "app1", "the unit allows 1024 files, limits.d a million", (_unit("LimitNOFILE=1024"),), "fail", "1024",
+          target="tomcat10", short=True),
+    after("LIM02", "app1", "the unit allows fifty tasks", (_unit("TasksMax=50"),), "fail", "50", target="tomcat10",
           short=True),
-    after("LIM07", "db1", "a queue of 64 connections", (kernel("/proc/sys/net/core/somaxconn", "64"),), "warn", "64"),
+    after("DSK10", "sto1", "the account of the backups may not write into their directory",
+          (shell("stat -c '%U %a' /backup/his > /run/mode; chown root /backup/his; chmod 700 /backup/his",
+                 "read u m < /run/mode; chown $u /backup/his; chmod $m /backup/his"),), "fail", "—",
+          target="/backup/his", short=True),
+    after("LIM07", "app1", "a queue of 512 connections", (kernel("/proc/sys/net/core/somaxconn", "512"),), "warn", "512",
+          follows=_LIM12, short=True),
+    after("LIM07", "db1", "a queue of 64 connections", (kernel("/proc/sys/net/core/somaxconn", "64"),), "warn", "64",
+          follows=_LIM12),
     after("LIM09", "app1", "quiet connections are asked after two hours",
-          (kernel("/proc/sys/net/ipv4/tcp_keepalive_time", "7200"),), "warn", re.compile("7200|2 h 0 min"), short=True),
+          (kernel("/proc/sys/net/ipv4/tcp_keepalive_time", "7200"),), "warn", re.compile("7200|2 h 0 min"), follows=_LIM12,
+          short=True),
     after("MEM04", "db1", "the kernel swaps early", (shadow("/proc/sys/vm/swappiness", "180"),), "warn", "180",
           kind="S", short=True),
     after("SEC03", "app1", "the web server is stopped", (shell("systemctl stop nginx", "systemctl start nginx"),),
@@ -117,7 +130,7 @@ FAULTS = [
     after("APP01", "app1", "no JDK is there", (shell(f"mv {_JDK} {_JDK}.kept", f"mv {_JDK}.kept {_JDK}"),), "fail", "—",
           short=True),
     after("APP01", "app1", "an old JDK is there",
-          (change(_JDK, "sed -i 's/^JAVA_VERSION=.*/JAVA_VERSION=\"1.8.0_151\"/' $F"),), "fail", "8", kind="S"),
+          (change(_JDK, "sed -i 's/^JAVA_VERSION=.*/JAVA_VERSION=\"1.8.0_151\"/' $F"),), "fail", re.compile(r"1\.8\.0_151.*"), kind="S"),
     after("DNS08", "dns1", "a semicolon is missing in named.conf, the server has not been started since",
           (change("/etc/bind/named.conf", "sed -i 's/notify no;/notify no/' $F"),), "fail",
           re.compile(r".*named\.conf:[0-9]+: .*"), short=True),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from mutation.delay import delay
 from mutation.fault import Fault, Step, change, net, program, python, shadow, shell, site
+from mutation.throttle import throttle
 
 if TYPE_CHECKING:
     from mutation.bench import Bench
@@ -33,6 +34,14 @@ def _new_card(bench: Bench, host: str) -> Callable[[], None]:
 
 
 _SHARES = "# storage:"
+_ONE_PATH = r"""cat <<'X'
+mpatha (360000000000000000e00000000010001) dm-0 VENDOR,DISK
+size=100G features='0' hwhandler='0' wp=rw
+|-+- policy='service-time 0' prio=1 status=active
+| `- 2:0:0:1 sda 8:0 active ready running
+`-+- policy='service-time 0' prio=1 status=enabled
+  `- 3:0:0:1 sdb 8:16 failed faulty running
+X"""
 _SHARE = "storage: {shares: [{path: /mnt/his, hosts: %s, user: www-data}]}\n# storage:"
 
 
@@ -49,14 +58,14 @@ FAULTS = [
           (rule(f"{_MINE} -j REJECT --reject-with icmp-host-prohibited"),), "fail", "no_route", target=_DB),
     Fault("NET01", "app1", "no route to the database", (net("ip route add unreachable @db1@/32",
                                                             "ip route del unreachable @db1@/32"),),
-          "fail", "no_route", target=_DB, follows={"NET05": "no packet of any size arrives"}),
+          "fail", "no_route", target=_DB, follows={"NET04": "no packet gets out", "NET05": "no packet of any size arrives"}),
     Fault("NET01", "app1", "a route into nowhere", (net("ip route add blackhole @db1@/32",
                                                         "ip route del blackhole @db1@/32"),),
-          "fail", "local", target=_DB, follows={"NET05": "no packet of any size arrives"}),
+          "fail", "local", target=_DB, follows={"NET04": "no packet gets out", "NET05": "no packet of any size arrives"}),
     Fault("NET03", "app1", "every packet takes 30 ms", (delay("@sto1@", 0.03),), "warn", re.compile("[34][0-9] ms"),
           target="→ sto1:22/tcp"),
     Fault("NET05", "app1", "the host's own link takes small packets only",
-          (net("ip link set host0 mtu 1400", "ip link set host0 mtu 1500"),), "fail", "< 1500", target=None, short=True),
+          (net("ip link set host0 mtu 1400", "ip link set host0 mtu 1500"),), "fail", "1500", target=None, short=True),
     Fault("NET05", "app1", "a router drops large packets without a word",
           (rule("INPUT -s @app1@ -m length --length 1401:65535 -j DROP", "sto1"),), "fail", "< 1500", target="→ sto1"),
     Fault("NET07", "sto1", "a link of 100 Mb/s", (shadow("/sys/class/net/host0/speed", "100"),), "warn", "100 Mb/s",
@@ -118,4 +127,31 @@ FAULTS = [
            site(("memory: {need: 2 GB}\n    listens: [80, 8080]",
                  "memory: {need: 2 GB}\n    listens: [80, 8080]\n    checks: {NET12: {need: 10 s}}"))),
           "warn", "—", target=_DB, deep=True),
+    Fault("STO01", "sto1", "the backup disk is mounted without an option that the site declares",
+          (site(("/backup: {size: 20 GB, separate: true}", "/backup: {size: 20 GB, separate: true, options: [noexec]}")),),
+          "fail", "xfs − noexec", target="/backup", short=True),
+    Fault("STO05", "sto1", "every small file is written through a slow disk",
+          (shell("mount -o remount,sync $(findmnt -no SOURCE /backup) /backup",
+                 "mount -o remount,async $(findmnt -no SOURCE /backup) /backup", touches="/backup"),
+           throttle("/backup", write_iops=60)),
+          "warn", re.compile("[0-9]{1,2}"), target="/backup", deep=True, follows={"DSK13": "the same slow disk"}),
+    Fault("STO06", "sto1", "no room for snapshots",
+          (program("/usr/sbin/vgs", "echo '  vg0 107374182400B 1073741824B'"),
+           site(("  storage:\n    mounts:", "  storage:\n    snapshots: [vg0]\n    mounts:"))), "warn", "1 %",
+          target="vg0", kind="S", short=True),
+    Fault("STO07", "sto1", "one path of two is left",
+          (program("/usr/sbin/multipath", _ONE_PATH),
+           site(("  storage:\n    mounts:", "  storage:\n    multipath: true\n    mounts:"))), "fail", "1", target=None,
+          kind="S", short=True),
+    Fault("APP03", "app1", "an old kernel whose random source runs dry",
+          (program("/usr/bin/uname", "$REAL \"$@\" | sed -E 's/ [0-9]+\\.[0-9]+\\.[^ ]*/ 4.19.0-1160/'"),
+           shadow("/proc/sys/kernel/random/entropy_avail", "100")), "warn", "100", kind="S"),
+    Fault("LOC03", "sto1", "the standby has another C library than the primary",
+          (program("/usr/bin/getconf", "[ \"$1\" = GNU_LIBC_VERSION ] && exec echo glibc 2.35; exec $REAL \"$@\""),
+           site(("sto1: {address: @sto1@, roles: [storage]", "sto1: {address: @sto1@, roles: [storage, db]"))),
+          "fail", "2.35", kind="S", alone=True, follows={"*": "a second database host that is not prepared"}),
+    Fault("LOC04", "app1", "forms are printed, and there is no Chinese font",
+          (site(("memory: {need: 2 GB}\n    listens: [80, 8080]",
+                 "memory: {need: 2 GB}\n    listens: [80, 8080]\n    checks: {LOC04: {want: 1}}")),), "warn", "0",
+          short=True),
 ]  # fmt: skip

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 
-from mutation.fault import Fault, Step, change, everywhere, program, shell
+from mutation.certificate import certificate
+from mutation.fault import Fault, Step, change, everywhere, program, shell, site
 
 _CHRONY = "/etc/chrony/conf.d/site.conf"
 SYNC = "chronyc waitsync 60 0.5 0 0.2 >/dev/null"
 
 _OFF = 'case $* in *tracking*) $REAL "$@" | awk -F, -v OFS=, \'{$5="3.000"; print}\';; *) exec $REAL "$@";; esac'
+
+_TLS = ("nginx, port: 80}", "nginx, port: 80, tls: {cert: tls/site.pem, key: file:tls/site.key}}")
 
 
 def _clock(seconds: int, host: str = "") -> Step:
@@ -30,7 +33,7 @@ FAULTS = [
     Fault("TIM02", "sto1", "three seconds off the site's time",
           (program("/usr/bin/chronyc", _OFF),),
           "fail", "3.0 s", kind="S", short=True),
-    Fault("TIM03", "db1", "three seconds ahead of the others", (_clock(3),), "fail", re.compile(r"(2\.9|3\.0) s"),
+    Fault("TIM03", "db1", "three seconds ahead of the others", (_clock(3),), "fail", re.compile(r"(2\.[5-9]|3\.[0-4]) s ± .*"),
           kind="S", others=("app1", "dns1", "sto1"), short=True),
     Fault("TIM04", "app1", "another time server than the site's",
           (shell("chronyc -n local stratum 9 >/dev/null; chronyc -n allow >/dev/null",
@@ -66,4 +69,20 @@ FAULTS = [
           (shell("cp /usr/bin/systemd-socket-activate /usr/local/bin/nginx; "
                  "systemd-run -q --unit=web /usr/local/bin/nginx -a -l 0.0.0.0:8088 /bin/cat; sleep 0.3",
                  "systemctl stop web; rm /usr/local/bin/nginx"),), "warn", "nginx", short=True),
+    Fault("OS11", "sto1", "the kernel complains about a disk",
+          (program("/usr/bin/dmesg", "echo '[12.3] I/O error, dev sda, sector 4096 op 0x0:(READ)'"),), "warn", "1",
+          kind="S", short=True),
+    Fault("OS13", "db1", "an agent that scans files runs",
+          (shell("cp /usr/bin/sleep /usr/local/bin/clamd; systemd-run -q --unit=agent /usr/local/bin/clamd 1000",
+                 "systemctl stop agent; rm /usr/local/bin/clamd"),), "info", "clamd", short=True),
+    Fault("SEC06", "app1", "the key belongs to another certificate", (certificate("key"), site(_TLS)), "fail", "≠",
+          target="key", short=True),
+    Fault("SEC06", "app1", "the certificate ends in ten days", (certificate("days"), site(_TLS)), "warn",
+          re.compile("(9|10) d.*|2[0-9]{2} h.*"), target="notAfter"),
+    Fault("SEC06", "app1", "the certificate has another name", (certificate("name"), site(_TLS)), "fail",
+          "other.example", target="SAN"),
+    Fault("SEC06", "app1", "the key has a password", (certificate("password"), site(_TLS)), "fail", "—", target=None),
+    Fault("OS10", "app1", "the only package source does not answer",
+          (shell("echo 'deb [trusted=yes] http://192.0.2.1/debian bookworm main' > /etc/apt/sources.list.d/x.list",
+                 "rm /etc/apt/sources.list.d/x.list"),), "warn", re.compile(r"− http://192\.0\.2\.1/.*"), deep=True),
 ]  # fmt: skip

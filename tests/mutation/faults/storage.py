@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from implops import lab
-from mutation.fault import Fault, Step, change, shell, site
+from mutation.fault import Fault, Step, change, python, shell, site
+from mutation.throttle import throttle
 
 if TYPE_CHECKING:
     from mutation.bench import Bench
@@ -46,6 +48,14 @@ def away(path: str) -> Step:
                  f"mount --bind {_SIDE} {path}; umount {_SIDE}", touches=path)  # fmt: skip
 
 
+def _scheduler(bench: Bench, host: str) -> Callable[[], None]:
+    """Of the loop device behind the backup disk; the host's sysfs shows the machine's."""
+    device = bench.shell(host, "findmnt -no SOURCE /backup").strip().removeprefix("/dev/")
+    path = Path("/sys/block", device, "queue/scheduler")
+    path.write_text("mq-deadline", encoding="ascii")
+    return lambda: path.write_text("none", encoding="ascii") and None
+
+
 FAULTS = [
     Fault("DSK01", "db1", "the data disk is not mounted, its directory is there", (away("/data"),), "fail", "/",
           target="/data", short=True,
@@ -80,7 +90,7 @@ FAULTS = [
     Fault("DSK11", "db1", "the backups lie on the disk of the data",
           (site(("repository: {host: sto1, path: /backup/his", "repository: {host: db1, path: /data/his"),
                 ("roles: [db]", "roles: [db, storage]")),),
-          "fail", re.compile(r"(/dev/loop[0-9]+) / \1"), whole=True,
+          "fail", re.compile(r"(/dev/loop[0-9]+) / \1"), target=None, whole=True,
           follows={"DSK01": "with the role comes its mount, which this host lacks",
                    "DSK05": "that mount is the root's filesystem"}),
     Fault("DSK16", "app1", "200 MiB for temporary files",
@@ -89,4 +99,17 @@ FAULTS = [
     Fault("DSK17", "dns1", "less than 5 GiB are left for the system",
           (shell("fallocate -l 33500M /var/big", "rm /var/big", touches="/"),), "fail", re.compile(r"4\.[0-9]+ GiB"),
           target="/", follows={"DSK03": "so full is too full"}, short=True),
+    Fault("DSK07", "sto1", "fstab names the backup disk by its device",
+          (change("/etc/fstab", r"sed -i -E 's|^UUID=[^ ]+ /backup |/dev/sdb1 /backup |' $F"),), "warn", "/dev/sdb1",
+          target="/backup"),
+    Fault("DSK12", "sto1", "another I/O scheduler", (python(_scheduler),), "info",
+          re.compile("loop[0-9]+ mq-deadline .*"), target="/backup", short=True),
+    Fault("DSK13", "sto1", "the backup disk writes 5 MB/s", (throttle("/backup", write_bps=5_000_000),), "fail",
+          re.compile(r"[3-6](\.[0-9]+)? MB/s"), target="/backup", deep=True, follows={"STO05": "the same slow disk"}),
+    Fault("DSK14", "db1", "the data disk takes 20 writes a second", (throttle("/data", write_iops=20),), "fail",
+          re.compile(r"[0-9]+ ms|[0-9.]+ s"), target=None, deep=True,
+          follows={"DSK13": "the same slow disk", "DSK15": "the same slow disk"}),
+    Fault("DSK15", "db1", "the data disk takes 100 reads and 100 writes a second",
+          (throttle("/data", write_iops=100, read_iops=100),), "warn", re.compile("[0-9]{2,3}"), target=None, deep=True,
+          follows={"DSK13": "the same slow disk", "DSK14": "the same slow disk"}),
 ]  # fmt: skip
