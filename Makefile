@@ -4,7 +4,7 @@ SHELL := /bin/sh
 PY := .venv/bin/python
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup demo test test-unit test-lab test-full lint bench bench-check docs offline-kit fresh-test clean
+.PHONY: help setup demo test test-unit test-lab test-full lint bench bench-check mutation docs offline-kit fresh-test clean
 
 help:           ## this list
 	@sed -n 's/^\([a-z-]*\): .*##/  make \1  -/p' Makefile
@@ -39,6 +39,9 @@ bench: bench-check   ## all benchmarks
 
 bench-check: setup   ## implops check against the bare floor on 20 lab hosts
 	$(PY) bench/bench_check.py
+
+mutation: setup      ## every check given its fault on real hosts, healthy hosts of Debian 12 and 13; writes docs/mutation.md
+	PYTHONPATH=tests:tests/lab IMPLOPS_OPERATOR=mutation/M001 $(PY) -m mutation
 
 docs: setup     ## regenerate the generated pages
 	$(PY) -m implops.check.reference > docs/checks.md
