@@ -80,6 +80,7 @@ create table implops.schema_log (
         same = number < len(d.files) and d.files[number] == {"name": name, "sha256": sha256}
         if int(position) != number or not same:
             raise StepError("recipe.schema.changed", host=host.name, file=name, sha256=sha256[:12])
+    logged = "select 1 from implops.schema_log where position"
     for number, file in list(enumerate(d.files))[len(done) :]:
         path = shlex.quote(f"{FILES}/{file['name']}")
         insert = (
@@ -90,6 +91,8 @@ create table implops.schema_log (
         ops.bounded_shell(
             f"echo {file['sha256']} {path} | sha256sum --status -c - && {{ {run}; }} < {path}",
             SECONDS,
+            # Asked once more: what a cut-off run left behind may have ended meanwhile.
+            unless=f'[ "$({ops.psql(d.database, d.port, "-c", f"{logged} = {number}")})" = 1 ]',
             name="recipe.schema.file",
         )
 
