@@ -96,13 +96,15 @@ def deploy(
 
     site, store = session.site, session.store
     made = plan.make(site, recipes.load(site.base))
+    # The vendor's files are read here for the first time: a missing one is told in one line.
+    release_sha256 = release.of_site(site)
     if dry_run or drift:
         _print_plan(session, made, None)
         return planning.show(session, planning.look(session, made), drift=drift)
     gates.refuse_empty(override, reason)
     options = _Options(yes, break_lock, change.strip(), override, reason, restore_database)
     earlier = journal.unfinished(store, resume) if resume else None
-    digest, release_sha256 = site_hash(site), release.of_site(site)
+    digest = site_hash(site)
     if earlier:
         check = environment.resume(store, site, digest, earlier.check_run)
         passed = []

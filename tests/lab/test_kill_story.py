@@ -79,6 +79,14 @@ def compare(site: Site, reference: Site) -> None:
 
 
 def test_1_killed_at_eight_records_and_resumed(victim: Site, deployed: Site) -> None:
+    # Bare hosts first: the plan says what will be done, and what only its own steps can tell.
+    plan = implops("deploy", victim.path, "--dry-run", timeout=300).stdout
+    assert "安装 PostgreSQL 软件包" in plan
+    assert "执行到此之前不能确定" in plan
+    assert '+zone "his.example"' in plan
+    password = (victim.base / "secrets" / "db_app").read_text(encoding="ascii").strip()
+    assert password not in plan
+    assert ssh(victim, "db1", "ls /etc/postgresql /var/lib/implops/bundle").returncode != 0
     for when, number in POINTS:
         assert killed(victim, when, number)
     implops("deploy", victim.path, "--yes", "--resume", "last", timeout=600)
