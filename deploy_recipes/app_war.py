@@ -16,8 +16,19 @@ META = {
 }  # fmt: skip
 
 FILES = "/var/lib/implops/bundle/files"
-# Room for psql, the import and a second application host beside the pool.
-POOL_SHARE = 60
+
+
+DRIVERS = {"postgresql": "org.postgresql.Driver", "mariadb": "org.mariadb.jdbc.Driver"}
+
+
+def url(site: Site) -> str:
+    """Where the application finds its database; MariaDB's driver has to be told to use TLS."""
+    database = site.database
+    assert database
+    place = f"{site.only('db').address}:{database.port}/{database.name}"
+    if database.engine == "mariadb":
+        return f"jdbc:mariadb://{place}?useSsl=true&trustServerCertificate=true"
+    return f"jdbc:postgresql://{place}"
 
 
 def wanted(site: Site, host: Host) -> bool:
@@ -35,13 +46,13 @@ def params(site: Site, host: Host) -> dict[str, Any]:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     source = None
     if site.database:
-        pool = site.database.max_connections * POOL_SHARE // 100 // len(site.with_role("app"))
         source = {
             "name": f"jdbc/{site.database.name}",
-            "url": f"jdbc:postgresql://{site.only('db').address}:{site.database.port}/{site.database.name}",
+            "driver": DRIVERS[site.database.engine],
+            "url": url(site),
             "user": site.database.app.role,
             "password": site.database.app.password.resolve(),
-            "pool": max(5, pool),
+            "pool": site.pool,
         }
     schema = [{"name": p.name, "sha256": hashlib.sha256(p.read_bytes()).hexdigest()} for p in site.system.schema_]
     return {

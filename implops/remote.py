@@ -91,6 +91,25 @@ class _Refuse(paramiko.MissingHostKeyPolicy):
         raise HostKeyRefused("remote.key_unknown", host=self.name, fingerprint=key.fingerprint)
 
 
+class Held:
+    """A script that runs until ``close``. ``said`` is what it printed before it was ready."""
+
+    def __init__(self, channel: paramiko.Channel, said: bytes) -> None:
+        self._channel, self.said = channel, said
+
+    def renew(self) -> None:
+        """Send a byte: we are still there. A connection that has broken shows elsewhere."""
+        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+            self._channel.sendall(b"\n")
+
+    def close(self) -> None:
+        """End its standard input and wait a moment for it to go."""
+        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+            self._channel.shutdown_write()
+            self._channel.status_event.wait(3.0)
+        self._channel.close()
+
+
 class Connection:
     """An open connection. Made by ``connect``; close it, or use it as a context manager."""
 
@@ -155,6 +174,35 @@ class Connection:
             return self._trip(f"exec sudo -n sh -c {shlex.quote(script)}", stdin, timeout, OUTPUT_LIMIT)
         ask = _ASK.removesuffix("sh -s") + f"sh -c {shlex.quote(script)}"
         return self._trip(ask, self._password() + b"\n" + stdin, timeout, OUTPUT_LIMIT)
+
+    def hold(self, script: str, *, ready: bytes, timeout: float, sudo: bool = False) -> Held:
+        """Start a script that goes on until it is let go, and return when it has printed the line ``ready``.
+
+        Its standard input stays open and ends with this connection: whatever the script starts can notice. Raises as
+        ``run`` does; ConnectionLost also for a script that ends, or says nothing, before it is ready.
+        """
+        command, before = "exec sh -s", b""
+        if sudo and self.site.ssh.sudo:
+            self._learn_sudo()
+            command = _ASK if self._password_needed else "exec sudo -n sh -s"
+            before = self._password() + b"\n" if self._password_needed else b""
+        self.trips += 1
+        try:
+            channel = self.transport.open_session(timeout=min(timeout, CONNECT_SECONDS))
+            channel.settimeout(timeout)
+            channel.exec_command(command)
+            channel.sendall(before + script.encode())
+            said = b""
+            while not (said.startswith(ready + b"\n") or b"\n" + ready + b"\n" in said):
+                block = channel.recv(65536)
+                if not block or len(said) > OUTPUT_LIMIT:
+                    raise EOFError
+                said += block
+        except TimeoutError:
+            raise ConnectionLost("remote.deadline", host=self.name) from None
+        except (paramiko.SSHException, EOFError, OSError):
+            raise ConnectionLost("remote.lost", host=self.name) from None
+        return Held(channel, said)
 
     def _learn_sudo(self) -> None:
         if self._password_needed is None:

@@ -1,4 +1,4 @@
-"""Put on the path of a benchmark's processes: writes every trip to a host as a JSON line into IMPLOPS_TRACE/PID.jsonl."""
+"""On the path of a benchmark's processes: every trip to a host becomes a JSON line of IMPLOPS_TRACE/PID.jsonl."""
 
 from __future__ import annotations
 
@@ -19,65 +19,51 @@ def write(**entry: Any) -> None:
         file.write(json.dumps({"at": time.time(), **entry}) + "\n")
 
 
-def watch_remote(module: Any) -> None:
-    real = module.Connection._trip
+def operation() -> str:
+    """The operation of the recipe that is running, when this is the worker; empty otherwise."""
+    if not hasattr(sys.modules["__main__"], "Worker"):
+        return ""
+    from pyinfra.context import host, state
 
-    def trip(self: Any, command: str, stdin: Any, timeout: float, limit: int) -> Any:
+    op = host.current_op_hash if host.isset() else None
+    return sorted(state.op_meta[op].names)[0] if op else ""
+
+
+def watch(module: Any) -> None:
+    trip, command = module.Connection._trip, module.Connection.command
+
+    def traced_trip(self: Any, *words: Any) -> Any:
         began = time.monotonic()
-        result = real(self, command, stdin, timeout, limit)
-        write(kind="trip", host=self.name, ms=round((time.monotonic() - began) * 1000))
+        result = trip(self, *words)
+        write(kind="trip", host=self.name, op=operation(), ms=round((time.monotonic() - began) * 1000))
         return result
 
-    module.Connection._trip = trip
+    def traced_command(self: Any, script: str, stdin: bytes = b"", **named: Any) -> Any:
+        result = command(self, script, stdin, **named)
+        body = base64.b64encode(stdin).decode()
+        write(kind="command", host=self.name, op=operation(), command=script, stdin=body)
+        return result
 
-
-def watch_worker(module: Any) -> None:
-    from gevent.local import local
-
-    here = local()
-    step, carry = module.Worker.step, module.Carrier.run_shell_command
-
-    def traced_step(self: Any, order: dict[str, Any]) -> None:
-        here.step = order["step"]
-        step(self, order)
-
-    def traced(self: Any, command: Any, *words: Any, **named: Any) -> Any:
-        stdin = named.get("_stdin") or ""
-        op = self.host.current_op_hash
-        good, output = carry(self, command, *words, **named)
-        text = command.get_raw_value() if hasattr(command, "get_raw_value") else str(command)
-        name = sorted(self.state.op_meta[op].names)[0] if op else ""
-        body = base64.b64encode((stdin if isinstance(stdin, str) else "\n".join(stdin)).encode()).decode()
-        files = [[one.path, one.mode, one.user, one.group] for one in getattr(command, "files", ())]
-        write(kind="command", host=self.host.name, step=here.step, op=name, command=text, stdin=body, files=files)
-        return good, output
-
-    module.Worker.step, module.Carrier.run_shell_command = traced_step, traced
+    module.Connection._trip, module.Connection.command = traced_trip, traced_command
 
 
 class Finder:
-    """Patches the two modules right after they are imported."""
-
-    patches = {"implops.remote": watch_remote, "implops.deploy.worker": watch_worker}  # noqa: RUF012
+    """Watches implops.remote from the moment it is imported."""
 
     @classmethod
     def find_spec(cls, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        if name not in cls.patches:
+        if name != "implops.remote":
             return None
-        patch = cls.patches.pop(name)
         sys.meta_path.remove(cls)  # type: ignore[arg-type]
-        try:
-            from importlib.util import find_spec
+        from importlib.util import find_spec
 
-            spec = find_spec(name)
-        finally:
-            sys.meta_path.insert(0, cls)  # type: ignore[arg-type]
+        spec = find_spec(name)
         assert spec and spec.loader
         execute = spec.loader.exec_module
 
         def then(module: Any) -> None:
             execute(module)
-            patch(module)
+            watch(module)
 
         spec.loader.exec_module = then  # type: ignore[method-assign]
         return spec

@@ -48,10 +48,13 @@ class Bundle:
     items: dict[str, Item]
     offsets: dict[str, int]
 
+    def release_of(self, host: str) -> str:
+        """Debian release that the host's part was built for: bookworm or trixie. Raises as ``for_host``."""
+        return str(self.for_host(host)["release"])
+
     @property
-    def release(self) -> str:
-        """Debian release it was built for: bookworm or trixie."""
-        return str(self.manifest["release"])
+    def releases(self) -> list[str]:
+        return sorted({str(one["release"]) for one in self.manifest["hosts"].values()})
 
     @property
     def arch(self) -> str:
@@ -59,15 +62,15 @@ class Bundle:
 
     @property
     def versions(self) -> dict[str, str]:
-        """Package name -> version of everything inside."""
+        """Package name -> version of everything inside; versions of several releases are joined by a blank."""
         return dict(self.manifest["versions"])
 
-    def for_host(self, host: str) -> dict[str, list[str]]:
-        """``packages`` (asked for), ``debs`` (the closure: paths) and ``files`` (paths) of a host.
+    def for_host(self, host: str) -> dict[str, Any]:
+        """``release``, ``packages`` (asked for), ``debs`` (the closure: paths) and ``files`` (paths) of a host.
 
         Raises InputError when the bundle was built without it.
         """
-        found: dict[str, list[str]] | None = self.manifest["hosts"].get(host)
+        found: dict[str, Any] | None = self.manifest["hosts"].get(host)
         if found is None:
             raise InputError("bundle.no_host", path=self.path.name, host=host)
         return found

@@ -22,24 +22,31 @@ def command() -> None:
 
 
 @verb("bundle.build", name="build")
-@click.option("--release", metavar="RELEASE", help=texts.say("bundle.build.release", lang=_LANGUAGE))
+@click.option(
+    "--release",
+    "releases",
+    metavar="[HOST=]RELEASE",
+    multiple=True,
+    help=texts.say("bundle.build.release", lang=_LANGUAGE),
+)
 @click.option("--refresh", is_flag=True, help=texts.say("bundle.build.refresh", lang=_LANGUAGE))
-def build(session: Session, release: str | None, refresh: bool) -> int:
+def build(session: Session, releases: tuple[str, ...], refresh: bool) -> int:
     from implops.bundle import artifacts
     from implops.bundle import build as core
-    from implops.bundle.build import folder, target_release
+    from implops.bundle.build import folder, target_releases
     from implops.deploy import recipes
     from implops.store import record
     from implops.units import format_size
 
     site = session.site
-    suite = target_release(site, release)
+    suites = target_releases(site, releases, _seen(session))
+    named = " ".join(sorted(set(suites.values())))
     files = artifacts(site)
     packages = recipes.packages(site)
     before = set(folder(site).iterdir())
-    with record(session.store, site, "bundle", session.operator, {"release": suite}) as run:
-        with session.phase(texts.say("bundle.build.title", release=suite)):
-            bundle = core(site, packages, files, session.story, release=suite, refresh=refresh)
+    with record(session.store, site, "bundle", session.operator, {"release": suites}) as run:
+        with session.phase(texts.say("bundle.build.title", release=named)):
+            bundle = core(site, packages, files, session.story, release=suites, refresh=refresh)
         run.finish("pass", _finished(bundle))
     if bundle.path in before:
         session.story(texts.say("bundle.build.same"))
@@ -81,6 +88,14 @@ command.add_command(build)
 command.add_command(verify)
 
 
+def _seen(session: Session) -> dict[str, str]:
+    """Host -> Debian release that the last check of it saw."""
+    found = {}
+    for event in session.store.events(kind="host.checked"):
+        found[event.payload["host"]] = event.payload["about"].get("release", "-")
+    return found
+
+
 def _finished(bundle: Bundle) -> dict[str, Any]:
     """What the record keeps: the file by its name, for the folder moves with the site."""
     return {
@@ -89,7 +104,7 @@ def _finished(bundle: Bundle) -> dict[str, Any]:
         "manifest_sha256": bundle.digest,
         "size": bundle.size,
         "files": len(bundle.items),
-        "release": bundle.release,
+        "release": {host: bundle.release_of(host) for host in bundle.manifest["hosts"]},
         "arch": bundle.arch,
         "dated": bundle.manifest["dated"],
         "packages": bundle.versions,
@@ -106,8 +121,9 @@ def _table(bundle: Bundle) -> Any:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for number, column in enumerate(("host", "packages", "debs", "files")):
-        table.add_column(texts.say(f"bundle.column.{column}"), justify="right" if number else "left", no_wrap=True)
+    for number, column in enumerate(("host", "release", "packages", "debs", "files")):
+        side: Any = "right" if number > 1 else "left"
+        table.add_column(texts.say(f"bundle.column.{column}"), justify=side, no_wrap=True)
     for host, one in bundle.manifest["hosts"].items():
-        table.add_row(host, *(str(len(one[column])) for column in ("packages", "debs", "files")))
+        table.add_row(host, one["release"], *(str(len(one[column])) for column in ("packages", "debs", "files")))
     return table

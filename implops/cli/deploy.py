@@ -360,12 +360,18 @@ def _ask_again(session: Session) -> None:
 
 
 def _push(session: Session, open_: dict[str, Connection], bundle: Bundle, run: Run) -> None:
-    from implops.bundle import push
+    from implops.bundle import look, push
     from implops.errors import ImplopsError
     from implops.remote import each
 
     hosts = [session.site.hosts[name] for name in open_]
-    answers = each(hosts, lambda host: push(open_[host.name], bundle, host.name, session.story))
+    # Nothing is copied anywhere before every host has said that the bundle fits it.
+    fits = each(hosts, lambda host: look(open_[host.name], bundle, host.name))
+    for fit in fits.values():
+        if isinstance(fit, ImplopsError):
+            raise fit
+    there = {name: fit for name, fit in fits.items() if not isinstance(fit, ImplopsError)}
+    answers = each(hosts, lambda host: push(open_[host.name], bundle, host.name, session.story, there[host.name]))
     for name, answer in answers.items():
         if isinstance(answer, ImplopsError):
             raise answer

@@ -26,6 +26,8 @@ from implops.deploy import release as releases
 STATE = "/var/lib/implops"
 # One changing command a host at a time, also beside one that a killed run left behind.
 GUARD = f"{STATE}/running"
+# In front of a question whose answer a command of a cut-off run may be changing right now: waits for its end.
+SETTLED = f"flock -w 1000 {GUARD} true"
 # Commands that the host owns: they outlive our connection, and who comes next waits for the one that runs.
 JOBS = f"{STATE}/jobs"
 # What takes longer than this is such a job.
@@ -175,6 +177,12 @@ def psql(database: str, port: int, *arguments: str) -> str:
     """psql as the server's superuser through the host's own socket; stops at the first error."""
     options = _q("-p", str(port), "-d", database, *arguments)
     return f"cd / && runuser -u postgres -- psql -XAtqw -v ON_ERROR_STOP=1 {options}"
+
+
+def mariadb(*arguments: str) -> str:
+    """The client as the server's root through the host's own socket; stops at the first error."""
+    options = "--no-defaults --socket=/run/mysqld/mysqld.sock --default-character-set=utf8mb4 -NB"
+    return f"mariadb {options} {_q(*arguments)}"
 
 
 @operation()
@@ -358,6 +366,16 @@ def sql(wants: Sequence[Want], database: str, port: int, transaction: bool = Tru
     if do:
         alone = ["-1"] if transaction else []
         yield StringCommand(guarded(psql(database, port, *alone, "-f", "-"), 120), _stdin="\n".join(do) + "\n")
+
+
+@operation()
+def maria(wants: Sequence[Want]) -> Iterator[StringCommand]:
+    """The same for MariaDB, where a statement about the schema cannot be taken back by a transaction."""
+    asked = "; ".join(f"select if(coalesce(({one.holds}), false), 't', 'f')" for one in wants)
+    seen = fact(mariadb("-e", asked)).split()
+    do = [one.do for one, holds in zip(wants, seen, strict=True) if holds != "t"]
+    if do:
+        yield StringCommand(guarded(mariadb(), 120), _stdin="\n".join(do) + "\n")
 
 
 @operation()

@@ -159,7 +159,7 @@ def _refuse_unnamed(path: Path) -> None:
             and isinstance(node.func.value, ast.Name)
             and node.func.value.id in operations
             and node.func.attr.islower()
-            and node.func.attr not in ("template", "fact", "psql", "release_id")
+            and node.func.attr not in ("template", "fact", "psql", "mariadb", "release_id")
             and not any(keyword.arg == "name" for keyword in node.keywords)
         ):
             raise KitError(

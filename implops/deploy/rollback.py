@@ -14,6 +14,13 @@ from implops.errors import HostError, InputError
 from implops.remote import Connection
 from implops.site import Site
 
+_MARIADB = """command -v mariadb >/dev/null 2>&1 || exit 0
+ask() { mariadb --no-defaults --socket=/run/mysqld/mysqld.sock --default-character-set=utf8mb4 -NB -e "$1"; }
+there="select count(*) from information_schema.tables where table_schema = 'implops' and table_name = 'schema_log'"
+[ "$(ask "$there")" = 1 ] || { ask 'select 1' >/dev/null; exit $?; }
+echo schema
+ask "select concat_ws(' ', name, sha256) from implops.schema_log order by position"
+"""
 Schema = tuple[tuple[str, str], ...]
 
 
@@ -69,8 +76,8 @@ def executed(site: Site, connection: Connection) -> Schema | None:
     """
     database = site.database
     assert database
-    if database.engine != "postgresql":
-        return None
+    if database.engine == "mariadb":
+        return _read(connection, _MARIADB)
     query = "select name || ' ' || sha256 from implops.schema_log order by position"
     there = "select to_regclass('implops.schema_log') is not null"
     psql = f"runuser -u postgres -- psql -XAtqw -v ON_ERROR_STOP=1 -p {database.port} -d {database.name}"
@@ -81,6 +88,10 @@ there=$({psql} -c "{there}" 2>&1) || {{ case $there in *'does not exist'*) exit 
 echo schema
 {psql} -c "{query}"
 """
+    return _read(connection, script)
+
+
+def _read(connection: Connection, script: str) -> Schema | None:
     result = connection.run(script, timeout=60, sudo=True)
     if result.rc:
         why = result.err.decode("utf-8", "replace").strip().splitlines()

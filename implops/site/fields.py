@@ -40,6 +40,8 @@ AbsolutePath = Annotated[str, _form("path", r"(/[A-Za-z0-9._-]+)+|/", "/data/pg"
 UrlPath = Annotated[str, _form("url", r"/[A-Za-z0-9._~/%?&=+-]*", "/his/login")]
 Locale = Annotated[str, _form("locale", r"[a-z]{2,3}_[A-Z]{2}\.(UTF-8|utf8)|C\.UTF-8", "zh_CN.UTF-8")]
 Zone = Annotated[str, _form("zone", r"[A-Za-z_]+(/[A-Za-z0-9_+-]+){0,2}", "Asia/Shanghai")]
+# Of utf8mb4 only: a collation of another character set cannot hold every character.
+Collation = Annotated[str, _form("collation", r"utf8mb4_[a-z0-9_]{2,50}", "utf8mb4_nopad_bin")]
 Encoding = Annotated[str, _form("encoding", r"UTF8|utf8mb4", "UTF8 utf8mb4")]
 
 
