@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from implops import texts
+from implops.cli import upgrading
 from implops.cli.output import Session, verb
 from implops.gates.override import GATES
 
 if TYPE_CHECKING:
     from implops.bundle import Bundle
+    from implops.cli.upgrading import Before, Outcome
     from implops.deploy.engine import Done
     from implops.deploy.journal import Earlier
     from implops.deploy.plan import Plan, Step
-    from implops.deploy.release import Releases
     from implops.gates.override import Passed
     from implops.remote import Connection
     from implops.store import Event
@@ -29,27 +30,6 @@ _DISK = 200 * 2**20
 _SETTLE_SECONDS = 60.0
 
 
-@dataclass
-class _Outcome:
-    """What is known at the end of a run, for the record and the answer. ``saved``: the backup of the database that was
-    made before; ``rollback``: the run that went back, and its exit code.
-    """
-
-    steps: list[Done]
-    modules: list[dict[str, Any]] = field(default_factory=list)
-    backup: str | None = None
-    saved: dict[str, Any] | None = None
-    active: dict[str, str] = field(default_factory=dict)
-    rollback: tuple[str, int] | None = None
-    advice: str = ""
-
-    @property
-    def good(self) -> bool:
-        from implops.cli import steps
-
-        return all(one.good for one in self.steps) and not steps.bad(self.modules)
-
-
 @dataclass(frozen=True)
 class _Options:
     yes: bool
@@ -58,18 +38,6 @@ class _Options:
     overridden: tuple[str, ...]
     reason: str
     restore_database: bool
-
-
-@dataclass(frozen=True)
-class _Before:
-    """The hosts as the run finds them. ``active``: host -> release before the run; ``changes_data``: an upgrade, or
-    schema files to execute, on a database that is in use.
-    """
-
-    releases: dict[str, Releases]
-    active: dict[str, str]
-    changes_data: bool
-    upgrade: bool
 
 
 @verb("deploy")
@@ -156,12 +124,12 @@ def _locked(
                     _ask_again(session)
                 else:
                     environment.require_same_boot(check, connections.boot_ids, site)
-                before = _before(session, connections.open, earlier)
+                before = upgrading.look(session, connections.open, earlier)
                 if before.changes_data and not earlier:
                     passed.append(
                         override.ask("backup", lambda: change.require_backup(site), options.overridden, options.reason)
                     )
-                made = _in_turns(session, made, before)
+                made = upgrading.in_turns(session, made, before)
                 about = {
                     "check_run": check.run,
                     "bundle_sha256": bundle.sha256,
@@ -206,48 +174,10 @@ def _locked(
     return _answer(session, outcome, run.finished)
 
 
-def _before(session: Session, open_: dict[str, Connection], earlier: Earlier | None) -> _Before:
-    """What runs now; for a run taken up again, what ran before it began. Raises HostError when a host cannot tell."""
-    import hashlib
-
-    from implops.cli import going_back
-    from implops.deploy import release
-    from implops.deploy.rollback import executed
-
-    site, system = session.site, session.site.system
-    if system is None:
-        return _Before({}, {}, False, False)
-    found = going_back.releases(open_, release.place(system.name), [one.name for one in site.with_role("app")])
-    schema = executed(site, open_[site.only("db").name]) if site.database else None
-    with system.artifact.open("rb") as file:
-        artifact = hashlib.file_digest(file, "sha256").hexdigest()
-    running = [now for one in found.values() if (now := one.find(one.current))]
-    upgrade = any(one.version != system.version or artifact not in one.files for one in running)
-    pending = bool(schema) and len(system.schema_) > len(schema or ())
-    active = {host: one.current for host, one in found.items()}
-    if earlier:
-        was = earlier.started
-        return _Before(found, was["before"], was["changes_data"], was["upgrade"])
-    return _Before(found, active, site.database is not None and (upgrade or pending), upgrade)
-
-
-def _in_turns(session: Session, made: Plan, before: _Before) -> Plan:
-    """Several application hosts that are in use are changed in turns; a first installation has nobody to spare."""
-    from implops.deploy import plan, recipes
-
-    site = session.site
-    hosts = [one.name for one in site.with_role("app")]
-    if len(hosts) < 2 or not any(before.active.values()):
-        return made
-    turns = plan.batches(hosts, site.deploy.batch)
-    session.story(texts.say("deploy.turns", turns=" → ".join(" ".join(one) for one in turns)))
-    return plan.make(site, recipes.load(site.base), turns)
-
-
 def _carry_out(
     session: Session, made: Plan, bundle: Bundle, run: Run, check: Event, earlier: Earlier | None,
-    open_: dict[str, Connection], before: _Before, options: _Options, release_sha256: str,
-) -> _Outcome:  # fmt: skip
+    open_: dict[str, Connection], before: Before, options: _Options, release_sha256: str,
+) -> Outcome:  # fmt: skip
     from implops.cli import going_back, steps
     from implops.deploy import release
 
@@ -256,7 +186,7 @@ def _carry_out(
         _push(session, open_, bundle, run)
     saved = earlier.saved if earlier else None
     if before.changes_data and site.backup is not None and saved is None:
-        saved = _save(session, run)
+        saved = upgrading.save(session, run)
     keys = {step.id: made.key(step, run.id, bundle) for step in made.steps}
     keep = [id for id, key in keys.items() if earlier and earlier.good.get(id) == key]
     turns = len(site.with_role("app")) > 1 and any(before.active.values())
@@ -268,7 +198,7 @@ def _carry_out(
         wrong = steps.bad(steps.ask_modules(session, open_, run, [step.host]))
         return {"code": "module", "modules": [one["name"] for one in wrong]} if wrong else None
 
-    outcome = _Outcome(steps.carry_out(session, made, run, keys, keep, accept), saved=saved)
+    outcome = upgrading.Outcome(steps.carry_out(session, made, run, keys, keep, accept), saved=saved)
     if all(one.good for one in outcome.steps):
         outcome.modules = steps.ask_modules(session, open_, run, site.with_role("app"))
     if outcome.good:
@@ -276,62 +206,9 @@ def _carry_out(
             outcome.active = going_back.settle(session, open_, release.place(site.system.name), site.deploy.keep)
         outcome.backup = _back_up(session)
     else:
-        _after_failure(session, open_, run, before, options, outcome)
+        upgrading.after_failure(session, open_, run, before, outcome, restore_database=options.restore_database)
     _finish(session, made, bundle, run, check, outcome, release_sha256)
     return outcome
-
-
-def _save(session: Session, run: Run) -> dict[str, Any]:
-    """The database as it is before anything is changed. Raises BackupError: then nothing has been changed."""
-    from implops.backup.run import run as back_up
-
-    with session.phase(texts.say("deploy.saving")):
-        made = back_up(session.site, session.store, session.operator, objects=("database",), trigger="before_deploy")
-    members = [one["run"] for one in made.payload["members"]]
-    payload = {"run": made.run, "member": members[0]}
-    run.event("database.saved", payload)
-    return payload
-
-
-def _after_failure(
-    session: Session, open_: dict[str, Connection], run: Run, before: _Before, options: _Options, outcome: _Outcome
-) -> None:
-    """Back to the last good release when the new one did not stand its test, or the reason why not."""
-    from implops.backup import restore
-    from implops.cli import going_back
-    from implops.deploy import release, rollback
-    from implops.errors import InputError
-    from implops.store import record
-
-    site = session.site
-    gone = any(one.state in ("lost", "unknown") or (one.error or {}).get("code") == "host" for one in outcome.steps)
-    if not before.upgrade or gone or site.system is None or site.deploy.rollback != "automatic":
-        return
-    found = going_back.releases(open_, release.place(site.system.name), list(before.releases))
-    if all(found[host].current == was for host, was in before.active.items()):
-        return  # nothing was switched: the old release runs on
-    now = (rollback.executed(site, open_[site.only("db").name]) if site.database else None) or ()
-    try:
-        way = rollback.choose(found, failed_run=True)
-    except InputError:
-        outcome.advice = texts.say("rollback.stop_none")
-        return
-    migrated = rollback.since(way.release.schema, now)
-    named = None
-    if migrated and options.restore_database and outcome.saved:
-        named = restore.find(session.store, site, outcome.saved["member"])
-    elif migrated:
-        files, backup = ", ".join(migrated), outcome.saved["run"] if outcome.saved else "-"
-        outcome.advice = texts.say("rollback.stop_migrated", files=files, site=session.path, backup=backup)
-        return
-    intent = going_back.Intent(way, migrated, named, "", run.id, automatic=True)
-    session.story(texts.say("rollback.automatic", release=way.release.id))
-    going_back.announce(session, intent)
-    run.event("deploy.rolled_back", intent.about())
-    about = {**intent.about(), "resumed": False}
-    with record(session.store, site, "rollback", session.operator, about) as back:
-        code = going_back.carry_out(session, open_, back, intent)
-    outcome.rollback = (back.id, code)
 
 
 def _ask_again(session: Session) -> None:
@@ -392,7 +269,7 @@ def _back_up(session: Session) -> str | None:
 
 
 def _finish(
-    session: Session, made: Plan, bundle: Bundle, run: Run, check: Event, outcome: _Outcome, release_sha256: str
+    session: Session, made: Plan, bundle: Bundle, run: Run, check: Event, outcome: Outcome, release_sha256: str
 ) -> None:
     recipes: dict[str, dict[str, str]] = {host.name: {} for host in made.hosts()}
     for one in outcome.steps:
@@ -443,7 +320,7 @@ def _print_plan(session: Session, made: Plan, bundle: Bundle | None) -> None:
         click.echo(texts.say("deploy.what", release=release, bundle=bundle.path.name))
 
 
-def _answer(session: Session, outcome: _Outcome, finished: Event | None) -> int:
+def _answer(session: Session, outcome: Outcome, finished: Event | None) -> int:
     from implops.cli import steps
 
     assert finished
