@@ -124,7 +124,8 @@ def _gates(frame: Frame) -> Table:
             ground = mono(ground)
         elif gate["state"] == "override":
             # What was refused, by its rule; the reason stands beside it.
-            ground = frame.say("form_install.overridden", rule=ground.removeprefix("gate."))
+            code = ground.removeprefix("gate.")
+            ground = texts.find(f"form_install.rule.{code}", frame.language) or code
         elif gate["state"] == "skip":
             ground = frame.say(f"form_install.not_asked.{gate['gate']}")
         elif gate["gate"] == "change":

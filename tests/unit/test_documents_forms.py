@@ -135,7 +135,7 @@ def test_the_installation_record_of_an_upgrade_that_went_back(store: Store, site
     assert table(document, "发布版本")[0][1:4] == ["1.0.0-A", "2.0.0-B", "HIS-2.0.0.tar"]
     assert table(document, "发布版本")[0][6:] == ["22:00-06:00", "升级"]
     rows = table(document, "前置条件")
-    assert rows[1][1:] == ["! 越过", "未满足:promotion_none", "紧急"]
+    assert rows[1][1:] == ["! 越过", "上一级环境没有记录", "紧急"]
     assert rows[2][2] == "变更单 CHG-7,批准人 李工"
     assert table(document, "备份")[0][2] == "db1 数据库"
     # Only what differs from the deployment before.
