@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from power import implops, ssh, write_demo, write_site
-from releases import last, notes, page, prepare, write
+from power import implops, ssh
+from releases import fresh, last, notes, page, prepare, write
 
 from implops.site import Site
 from implops.store import Store
@@ -73,14 +73,7 @@ def test_1_a_release_whose_module_fails_is_rolled_back_by_itself(as_found: Site)
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    site = write_demo(write_site(tmp_path_factory.mktemp("back")))
-    try:
-        implops("lab", "up", site.path)
-        prepare(site)
-        implops("deploy", site.path, "--yes", timeout=900)
-        yield site
-    finally:
-        implops("lab", "down", site.path, code=None)
+    yield from fresh(tmp_path_factory.mktemp("back"))
 
 
 BEDS = "create table beds (id integer primary key, ward text not null);\ninsert into beds values (1, '内科');\n"
