@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from power import implops, ssh
+from power import environment, implops, ssh
 from releases import fresh, last, notes, page, prepare, write
 
 from implops.site import Site
@@ -112,7 +116,13 @@ def test_4_back_by_hand_with_the_database_and_nothing_is_lost(own: Site) -> None
     sql(own, "insert into beds values (3, '儿科', 2)")
     saved = str(last(own, "database.saved")["run"])
     assert "没有这份数据库备份" in implops("rollback", own.path, "--yes", "--with-database", "01ABCDEF", code=2).stderr
-    done = implops("rollback", own.path, "--yes", "--with-database", saved, timeout=400)
+    # Killed when the application is stopped and the database is about to be replaced; then taken up again.
+    killer = [sys.executable, str(Path(__file__).with_name("killer.py")), "after", "3"]
+    died = subprocess.run([*killer, "rollback", str(own.path), "--yes", "--with-database", saved], capture_output=True,
+                          stdin=subprocess.DEVNULL, env=environment(), timeout=300)  # fmt: skip
+    assert died.returncode == -signal.SIGKILL
+    assert "--resume" in implops("rollback", own.path, "--yes", code=4).stderr
+    done = implops("rollback", own.path, "--yes", "--resume", "last", timeout=400)
     assert "1.1.0-" in done.stdout
     current, known = states(own)
     assert current.startswith("1.1.0-")
