@@ -140,8 +140,8 @@ def after_failure(
     intent = going_back.Intent(way, migrated, named, "", run.id, automatic=True)
     session.story(texts.say("rollback.automatic", release=way.release.id))
     going_back.announce(session, intent)
-    run.event("deploy.rolled_back", intent.about())
     about = {**intent.about(), "resumed": False}
     with record(session.store, site, "rollback", session.operator, about) as back:
+        run.event("deploy.rolled_back", intent.about())
         code = going_back.carry_out(session, open_, back, intent)
     outcome.rollback = (back.id, code)
