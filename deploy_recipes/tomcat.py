@@ -7,7 +7,7 @@ from typing import Any
 from implops.deploy import probes
 from implops.site import Host, Site
 
-META = {"id": "tomcat", "roles": ("app",), "needs": ("jdk",), "timeout": 900}
+META = {"id": "tomcat", "roles": ("app",), "needs": ("jdk",), "timeout": 900, "rolling": True}
 
 PORT = 8080
 OPEN_FILES = 65535

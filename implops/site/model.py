@@ -221,6 +221,18 @@ class System(Part):
     modules: list[Module] = Field(min_length=1)
 
 
+class Deploy(Part):
+    """How a release goes out, and when it may."""
+
+    keep: Annotated[int, Field(ge=1, le=20)] = 3
+    rollback: Literal["automatic", "manual"] = "automatic"
+    batch: Annotated[int, Field(ge=1, le=100)] = 1
+    window: Annotated[
+        str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]$")
+    ] = ""
+    promote_from: LocalPath | None = None
+
+
 class Repository(Part):
     host: str
     path: AbsolutePath
@@ -312,6 +324,7 @@ class Site(Part):
     web: Web | None = None
     database: Database | None = None
     system: System | None = None
+    deploy: Deploy = Deploy()
     data: list[LocalPath] = Field(default_factory=list)
     storage: Storage = Storage()
     backup: Backup | None = None
