@@ -216,15 +216,15 @@ def _steps(session: Session, made: Plan, bundle: Bundle, run: Run, earlier: Any)
 def _modules(session: Session, open_: dict[str, Connection], run: Run) -> list[dict[str, Any]]:
     """Every module on every application host."""
     from implops.units import format_seconds
-    from implops.verify.modules import ask_all
+    from implops.verify.modules import ask_all, modules_of
 
     site = session.site
     if site.system is None:
         return []
     found = []
     with session.phase(texts.say("deploy.asking_modules")):
-        for host in site.with_role("app"):
-            modules = site.system.modules
+        for host in site.hosts.values():
+            modules = modules_of(site, host)
             answers = ask_all(site, open_[host.name], modules, deadline=_MODULE_SECONDS, stable_for=_STABLE_SECONDS)
             for module, answer in zip(modules, answers, strict=True):
                 evidence = (run.keep(answer.body),) if answer.body else ()
