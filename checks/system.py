@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from implops.check.registry import check
+from implops.facts.deep import Repositories
 from implops.facts.software import TOOLS, Software
 from implops.facts.system import System
 
@@ -116,3 +117,18 @@ def leftover(case):
 def _serves(name):
     """Packages of servers: an earlier installation of them is not ours to take over."""
     return name.startswith(("postgresql", "mariadb", "tomcat", "nginx", "bind9")) and not name.endswith("dnsutils")
+
+
+@check("OS10", "pkg.repo", severity="warn", deep=True)
+def repositories(case):
+    """The bundle brings what recipes install; a source that is named and dead still stops whoever uses apt later."""
+    sources = case.fact(Repositories).sources
+    if not sources:
+        return case.skip("bundle_brings")
+    good = [uri for uri, state in sources.items() if state == "good"]
+    dead = [uri for uri, state in sources.items() if state == "dead"]
+    if good and not dead:
+        return case.good(f"{len(good)}/{len(sources)}", "≥ 1")
+    if not dead:
+        return case.skip("only_media")
+    return case.bad(f"− {' '.join(dead)}"[:200], "≥ 1", note="dead_source")

@@ -8,7 +8,7 @@ from implops.deploy import probes
 from implops.site import Host, Site
 from implops.site.model import TOMCAT_PORT
 
-META = {"id": "tomcat", "roles": ("app",), "needs": ("jdk",), "timeout": 900}
+META = {"id": "tomcat", "roles": ("app",), "needs": ("jdk",), "timeout": 900, "rolling": True}
 
 OPEN_FILES = 65535
 # Engine -> Debian package of the JDBC driver, its file.

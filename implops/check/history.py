@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from implops.check import registry
+from implops.check.deep import untested
 from implops.check.gather import Seen, kinds
 from implops.check.judge import Scene, judge
 from implops.check.limits import Limits
@@ -96,10 +97,15 @@ def replay(
 
 def _again(site: Site, store: Store, event: Event) -> Seen:
     about = event.payload["about"]
-    seen = Seen(site.hosts[event.payload["host"]], **about["asked"])
+    asked = dict(about["asked"])
+    trips = asked.pop("raw", [1, 2])
+    seen = Seen(site.hosts[event.payload["host"]], **asked)
     if about["error"]:
         seen.error = HostError(about["error"]["key"], **about["error"]["params"])
-    for trip, sha256 in enumerate(event.evidence, start=1):
+    if seen.untested:
+        reason, _, detail = seen.untested.partition(" ")
+        untested(seen, reason, detail)
+    for trip, sha256 in zip(trips, event.evidence, strict=False):
         raw = store.evidence(sha256)
         nonce = _NONCE.search(raw)
         wanted = [kind for kind in kinds() if kind.trip == trip]

@@ -167,7 +167,7 @@ def judge(scene: Scene, checks: Mapping[str, Check], only: Iterable[str] | None 
             continue
         for name, seen in scene.seen.items():
             if set(check.roles) & set(seen.host.roles):
-                for result in _absent(check, seen) or _ask(Case(scene, check, seen)):
+                for result in _absent(check, seen) or _shallow(check, seen) or _ask(Case(scene, check, seen)):
                     by_host[name].append(Verdict(check.id, name, check.severity, _based(scene, check, result)))
     return [verdict for name in by_host for verdict in by_host[name]]
 
@@ -182,6 +182,11 @@ def _absent(check: Check, seen: Seen) -> list[Result]:
     if isinstance(seen.error, AuthRefused) and check.id == "ACC02":
         return [Result("fail", note=seen.error.key, params=said)]
     return [Result("absent", note=seen.error.key, params=said)]
+
+
+def _shallow(check: Check, seen: Seen) -> list[Result]:
+    """A test that loads the host, and nobody asked for those."""
+    return [Result("skip", note="needs_deep")] if check.deep and not seen.deep else []
 
 
 def _ask(case: Case) -> list[Result]:
@@ -204,6 +209,9 @@ def _ask_site(scene: Scene, check: Check) -> list[tuple[str, Result]]:
     case = SiteCase(scene, check)
     if not case.cases:
         return away
+    if check.deep and not any(one.seen.deep for one in case.cases):
+        mine = [one for one in case.cases if set(check.roles) & set(one.host.roles)]
+        return [*((one.host.name, _shallow(check, one.seen)[0]) for one in mine), *away]
     try:
         found = list(check.function(case))
     except NotMeasured as error:

@@ -35,6 +35,8 @@ class Check:
     unit: Unit
     scope: Literal["host", "site"]
     ceiling: bool
+    # Of cost class S: its facts load the host, so they are asked only with --deep.
+    deep: bool = False
     path: Path = Path()
 
 
@@ -47,11 +49,12 @@ def check(
     unit: Unit = "",
     scope: Literal["host", "site"] = "host",
     ceiling: bool = False,
+    deep: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Mark a function as a check."""
 
     def mark(function: Callable[..., Any]) -> Callable[..., Any]:
-        function.check = Check(id, name, function, roles, severity, unit, scope, ceiling)  # type: ignore[attr-defined]
+        function.check = Check(id, name, function, roles, severity, unit, scope, ceiling, deep)  # type: ignore[attr-defined]
         return function
 
     return mark
@@ -77,7 +80,7 @@ def load(base: Path | None) -> dict[str, Check]:
     return dict(sorted(found.items(), key=lambda item: _order(item[0])))
 
 
-_TOPICS = ("ACC", "OS", "CPU", "MEM", "LIM", "DSK", "TIM", "LOC", "SEC", "NET", "DNS", "APP")
+_TOPICS = ("ACC", "OS", "CPU", "MEM", "LIM", "DSK", "TIM", "LOC", "SEC", "NET", "DNS", "DB", "APP", "STO")
 
 
 def _order(id: str) -> tuple[int, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -27,14 +28,23 @@ _QUIET = ("pass", "skip", "info")
 @click.option("--format", "form", type=click.Choice(("junit", "tap", "nagios")),
               help=texts.say("check.option.format", lang=_LANGUAGE))  # fmt: skip
 @click.option("--no-document", is_flag=True, help=texts.say("check.option.no_document", lang=_LANGUAGE))
+@click.option("--deep", is_flag=True, help=texts.say("check.option.deep", lang=_LANGUAGE))
+@click.option("--force-io", is_flag=True, help=texts.say("check.option.force_io", lang=_LANGUAGE))
+@click.option("--fix-script", type=click.Path(path_type=Path, dir_okay=False),
+              help=texts.say("check.option.fix_script", lang=_LANGUAGE))  # fmt: skip
+@click.option("--apply", "mend", is_flag=True, help=texts.say("check.option.apply", lang=_LANGUAGE))
+@click.option("--yes", is_flag=True, help=texts.say("check.option.yes", lang=_LANGUAGE))
 @click.option("--explain", metavar="ID", default="", help=texts.say("check.option.explain", lang=_LANGUAGE))
 def check(
     session: Session, only: tuple[str, ...], hosts: tuple[str, ...], retry_failed: bool, replay: str | None,
-    diff: str | None, form: str | None, no_document: bool, explain: str,
+    diff: str | None, form: str | None, no_document: bool, deep: bool, force_io: bool,
+    fix_script: Path | None, mend: bool, yes: bool, explain: str,
 ) -> int:  # fmt: skip
     from implops.check import history, run
+    from implops.cli import mending
     from implops.cli.forms import emit
     from implops.deploy.recipes import planned
+    from implops.errors import InputError
 
     site, store = session.site, session.store
     if explain:
@@ -43,7 +53,7 @@ def check(
     before = history.verdicts_of(store, history.find(store, diff)) if diff else None
     if replay:
         checks, verdicts = history.replay(site, store, history.find(store, replay), planned(site))
-        _table(session, [one for one in verdicts if not session.quiet or one.state not in _QUIET])
+        _print(session, verdicts)
         click.echo(texts.say("check.replayed", run=history.find(store, replay), checks=len(checks)))
         return _end(session, verdicts, before)
     if retry_failed:
@@ -51,14 +61,37 @@ def check(
         if not only:
             click.echo(texts.say("check.nothing_to_retry"))
             return 0
+    if deep:
+        _costs(session, hosts)
+    elif force_io:
+        raise InputError("check.force_without_deep")
     with session.phase(texts.say("check.asking", hosts=len(site.hosts))):
-        done = run.check(site, store, session.operator, planned(site), only=only, hosts=hosts)
+        wanted = run.Deep(force_io) if deep else None
+        done = run.check(site, store, session.operator, planned(site), only=only, hosts=hosts, deep=wanted)
     if form:
         return _formatted(done, form)
     _answer(session, done)
     if done.finished.payload["complete"] and not no_document:
         emit(session, "check", done.run)
-    return _end(session, done.verdicts, before)
+    code = _end(session, done.verdicts, before)
+    if fix_script or mend:
+        fixes = mending.plan(session, done)
+        if fix_script:
+            mending.write(session, done.run, fixes, fix_script)
+        if mend:
+            return mending.apply(session, done, fixes, yes=yes)
+    return code
+
+
+def _costs(session: Session, hosts: tuple[str, ...]) -> None:
+    """What the tests that load a host will cost at most, before they are made."""
+    from implops.check.deep import costs
+    from implops.units import format_seconds, format_size
+
+    chosen = [host for name, host in session.site.hosts.items() if not hosts or name in hosts]
+    for name, cost in costs(session.site, chosen).items():
+        session.story(texts.say("check.deep_will_cost", host=name, size=format_size(cost.size),
+                                seconds=format_seconds(cost.seconds)))  # fmt: skip
 
 
 def _end(session: Session, verdicts: list[Verdict], before: list[dict[str, Any]] | None) -> int:
@@ -127,13 +160,7 @@ def _answer(session: Session, done: Outcome) -> None:
             "hosts": {name: {"trips": seen.trips, "login_ms": seen.login_ms} for name, seen in done.seen.items()},
         })  # fmt: skip
         return
-    shown = [
-        one
-        for one in done.verdicts
-        if session.verbose or not session.quiet or one.state not in ("pass", "skip", "info")
-    ]
-    if shown:
-        _table(session, shown)
+    _print(session, done.verdicts)
     _remedies(session, done)
     totals = done.finished.payload["totals"]
     counts = "、".join(f"{texts.say(f'form.result.{state}')} {count}" for state, count in totals.items())
@@ -143,10 +170,34 @@ def _answer(session: Session, done: Outcome) -> None:
     click.echo(texts.say(f"check.concluded.{done.finished.payload['conclusion']}"))
 
 
+def _print(session: Session, verdicts: list[Verdict]) -> None:
+    """The verdicts as a table, and in one line what was not asked."""
+    shown = [
+        one
+        for one in verdicts
+        if not _untested(one) and (session.verbose or not session.quiet or one.state not in _QUIET)
+    ]
+    if shown:
+        _table(session, shown)
+    left_out = list(dict.fromkeys(one.id for one in verdicts if _untested(one)))
+    if left_out and not session.quiet:
+        click.echo(texts.say("check.needs_deep", count=len(left_out), ids=" ".join(left_out)))
+
+
+def _untested(one: Verdict) -> bool:
+    """Left out because nobody asked for it with --deep: said once, not line by line."""
+    return one.state == "skip" and one.result.note == "needs_deep"
+
+
 def told(result: Result) -> str:
-    """What the note of a result says, in words; empty without one."""
-    if not result.note:
-        return ""
+    """What the note of a result says, in words, and whether its waiver has lapsed; empty without either."""
+    found = [_noted(result)] if result.note else []
+    if "lapsed" in result.params:
+        found.append(texts.say(f"check.lapsed.{result.params['lapsed']}", **result.params))
+    return ";".join(found)
+
+
+def _noted(result: Result) -> str:
     key = (
         result.note
         if "." in result.note and not result.note.startswith(("reason.", "baseline."))

@@ -119,6 +119,16 @@ def assemble(probes: Iterable[Probe], nonce: str) -> str:
     return "".join(parts)
 
 
+def write(nonce: str, sections: Mapping[str, Iterable[tuple[str, str]]]) -> bytes:
+    """An answer in the same form, of what this side saw itself: kept and judged again like a host's."""
+    out = ""
+    for name, lines in sections.items():
+        told = [f"{key}\t{_encode(value)}\n" for key, value in lines]
+        out += f"@{nonce} section {name}\n{''.join(told)}@{nonce} end {name} {len(told)}\n"
+    body = out.encode()
+    return f"@{nonce} begin\n".encode() + body + f"@{nonce} done {hashlib.sha256(body).hexdigest()}\n".encode()
+
+
 def parse(output: bytes, nonce: str, names: Iterable[str]) -> Answer:
     """The sections of an answer; every asked section is there, as a Section or an Unknown."""
     names = list(names)
@@ -155,6 +165,10 @@ def _sections(body: bytes, nonce: str) -> dict[str, Section | Unknown]:
             # A line without a tab is noise; it spoils the count, and with it the section.
             lines.append((key, _decode(value)) if tab else ("", line))
     return found
+
+
+def _encode(value: str) -> str:
+    return value.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
 
 
 def _decode(value: str) -> str:

@@ -17,6 +17,8 @@ _ENGINES = {"postgresql": ((15, 17), "UTF8", "postgres"), "mariadb": ((10, 11), 
 
 # The longest name of an account that useradd takes.
 _UNIX_NAME = 31
+# What a bare host can unpack.
+_ARCHIVES = (".tar", ".tar.gz", ".tgz")
 
 
 class Refuse(Protocol):
@@ -26,7 +28,7 @@ class Refuse(Protocol):
 def check_links(site: Site, refuse: Refuse) -> None:
     """Raise the SiteError that ``refuse(key, where, **params)`` builds for the first part that does not fit."""
     hosts = list(site.hosts)
-    for rule in (_addresses, _roles, _flows, _names, _system, _tls, _database, _backup, _lab):
+    for rule in (_addresses, _roles, _flows, _names, _system, _tls, _database, _shares, _backup, _lab):
         rule(site, hosts, refuse)
 
 
@@ -41,6 +43,10 @@ def _addresses(site: Site, hosts: list[str], refuse: Refuse) -> None:
         if host.address in seen:
             raise refuse("same_address", ("hosts", name, "address"), value=host.address, other=seen[host.address])
         seen[host.address] = name
+    for number, address in enumerate(site.vips):
+        if address in seen:
+            raise refuse("same_address", ("vips", number), value=address, other=seen[address])
+        seen[address] = f"vips {number + 1}"
 
 
 def _roles(site: Site, hosts: list[str], refuse: Refuse) -> None:
@@ -120,6 +126,8 @@ def _start(site: Site, refuse: Refuse) -> None:
         return
     if system.port is None:
         raise refuse("needs_part", ("system",), key=f"system.kind: {system.kind}", part="system.port")
+    if system.kind == "archive" and not system.artifact.name.endswith(_ARCHIVES):
+        raise refuse("archive_form", ("system", "artifact"), value=system.artifact.name, known=" ".join(_ARCHIVES))
     if system.kind == "archive" and system.start.command is None:
         raise refuse("needs_part", ("system",), key="system.kind: archive", part="system.start.command")
     useless: tuple[str, ...] = ("command",) if system.kind == "jar" else ("main", "options", "heap")
@@ -171,6 +179,21 @@ def _database(site: Site, hosts: list[str], refuse: Refuse) -> None:
         raise refuse("owner_too_long", ("database", "owner"), value=database.owner, most=_UNIX_NAME)
     if len({database.owner, database.app.role, database.import_.role, root}) != 4:
         raise refuse("same_role", ("database",), root=root)
+    if database.extensions and database.engine != "postgresql":
+        raise refuse("only_postgresql", ("database", "extensions"), key="extensions")
+
+
+def _shares(site: Site, hosts: list[str], refuse: Refuse) -> None:
+    for number, share in enumerate(site.storage.shares):
+        where = ("storage", "shares", number)
+        for name in share.hosts:
+            if not site.ends(name):
+                raise refuse("flow_end", (*where, "hosts"), value=name, known=_near(name, [*ROLES, *hosts]))
+        if share.export is None:
+            continue
+        server = share.export.partition(":")[0]
+        if server not in hosts and not re.fullmatch(r"[0-9.]+", server):
+            raise refuse("no_such_host", (*where, "export"), value=server, known=_near(server, hosts))
 
 
 def _backup(site: Site, hosts: list[str], refuse: Refuse) -> None:

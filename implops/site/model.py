@@ -40,6 +40,8 @@ from implops.site.fields import (
 TOMCAT_PORT = 8080
 ROLES = ("db", "app", "dns", "storage")
 Role = Literal["db", "app", "dns", "storage"]
+# The applications' share of the database's connections; the rest is for psql, the import and administrators.
+POOL_PERCENT = 60
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
@@ -115,7 +117,13 @@ class Flow(Part):
     port: Port
     protocol: Literal["tcp", "udp"] = "tcp"
     external: bool = False
+    # Whether the other end must answer a TLS greeting; where the site file does not say, external ports 443 and 8443.
+    tls: bool | None = None
     why: Text = "-"
+
+    @property
+    def greets(self) -> bool:
+        return self.tls if self.tls is not None else self.external and self.port in (443, 8443)
 
 
 class Dns(Part):
@@ -150,6 +158,8 @@ class Web(Part):
     port: Port = 80
     tls: Tls | None = None
     tls_port: Port = 443
+    # Connections that one application host keeps to the database; a share of max_connections when not named.
+    pool: Annotated[int, Field(ge=1, le=5000)] | None = None
 
 
 class AppLogin(Part):
@@ -174,6 +184,12 @@ class Database(Part):
     max_connections: Annotated[int, Field(ge=20, le=5000)] = 100
     # innodb_buffer_pool_size where the engine is MariaDB.
     shared_buffers: Size = 128 * 2**20
+    # The customer's own server, set up by others: judged as it is, and no recipe touches it.
+    existing: bool = False
+    # PostgreSQL's extensions that the schema uses.
+    extensions: list[SqlName] = Field(default_factory=list)
+    # An account that may read the catalogue, for a server whose host gives us no root.
+    check: AppLogin | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -265,6 +281,18 @@ class System(Part):
     modules: list[Module] = Field(min_length=1)
 
 
+class Deploy(Part):
+    """How a release goes out, and when it may."""
+
+    keep: Annotated[int, Field(ge=1, le=20)] = 3
+    rollback: Literal["automatic", "manual"] = "automatic"
+    batch: Annotated[int, Field(ge=1, le=100)] = 1
+    window: Annotated[
+        str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]$")
+    ] = ""
+    promote_from: LocalPath | None = None
+
+
 class Repository(Part):
     host: str
     path: AbsolutePath
@@ -284,6 +312,20 @@ class Keep(Part):
     daily: Annotated[int, Field(ge=1, le=366)]
     weekly: Annotated[int, Field(ge=0, le=104)] = 0
     monthly: Annotated[int, Field(ge=0, le=120)] = 0
+
+
+class Share(Part):
+    """A directory that several hosts mount from one server. ``hosts`` are roles or hosts."""
+
+    path: AbsolutePath
+    hosts: list[str] = Field(min_length=1)
+    user: Word
+    # HOST:/PATH or ADDRESS:/PATH of the server that exports it.
+    export: Annotated[str, StringConstraints(pattern=r"^[a-z0-9.-]+:(/[A-Za-z0-9._-]+)+$")] | None = None
+
+
+class Storage(Part):
+    shares: list[Share] = Field(default_factory=list)
 
 
 class BackupPolicy(Part):
@@ -328,12 +370,16 @@ class Site(Part):
     hosts: dict[HostName, Host] = Field(min_length=1)
     roles: dict[Role, RoleSpec] = Field(default_factory=dict)
     flows: list[Flow] = Field(default_factory=list)
+    # Addresses that will belong to a service and move with it: nobody may have them yet.
+    vips: list[Address] = Field(default_factory=list)
     dns: Dns | None = None
     jdk: Jdk | None = None
     web: Web | None = None
     database: Database | None = None
     system: System | None = None
+    deploy: Deploy = Deploy()
     data: list[LocalPath] = Field(default_factory=list)
+    storage: Storage = Storage()
     backup: Backup | None = None
     waive: list[Waiver] = Field(default_factory=list)
     lab: Lab | None = None
@@ -393,6 +439,20 @@ class Site(Part):
     def only(self, role: str) -> Host:
         """The first host of a role. load() has refused a site that needs the role and lacks it."""
         return self.with_role(role)[0]
+
+    @property
+    def pool(self) -> int:
+        """Connections to the database that one application host may keep open."""
+        if self.web is not None and self.web.pool is not None:
+            return self.web.pool
+        if self.database is None or not self.with_role("app"):
+            return 0
+        return max(5, self.database.max_connections * POOL_PERCENT // 100 // len(self.with_role("app")))
+
+    def sharing(self, share: Share) -> list[Host]:
+        """The hosts that mount a share, in the order of the site file."""
+        named = {host.name for name in share.hosts for host in self.ends(name)}
+        return [host for host in self.hosts.values() if host.name in named]
 
     def ends(self, name: str) -> list[Host]:
         """The hosts that an end of a flow names: a host, or all hosts of a role, or ``*``."""

@@ -98,7 +98,7 @@ def test_the_installation_record_of_a_failed_and_resumed_run(store: Store, site:
     assert rows[0][4:6] == ["设置时区,写 /etc/hosts", "1/1"]
     assert rows[1][4] == "✘ 在指定数据目录初始化实例"
     assert "disk full" in table(document, "异常")[0][2]
-    assert table(document, "发布版本")[0][4] == "首装"
+    assert table(document, "发布版本")[0][7] == "首装"
     # Counted once a step, as it ended: two steps, two good.
     assert "步骤 2 个,完成 2 个,改动 1 处" in header(document, "统计")
     assert table(document, "系统模块")[0][4] == "HTTP 200"
