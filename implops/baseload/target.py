@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from implops.baseload.mapping import Column, Mapping
+from implops.baseload.column import Column
+from implops.baseload.mapping import Mapping
 from implops.baseload.rules import Field
 from implops.baseload.server import Server, identifier, literal
 from implops.errors import InputError
@@ -146,7 +147,7 @@ def _cell(mapping: Mapping, name: str, column: Column, there: TableColumn) -> Ce
     private = "private_use" in column.allow
     kind, field = column.kind, None
     if kind == "text" and there.type in _TEXTS:
-        limits = [one for one in (column.max, there.limit) if one is not None]
+        limits = [one for one in (column.longest, there.limit) if one is not None]
         limit = min(limits) if limits else None
         field = Field(name, "text", required, limit, column.pattern, private_use=private)
     elif kind == "date" and there.type == "date":
