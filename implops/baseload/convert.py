@@ -68,7 +68,7 @@ class Conversion:
         self._null = frozenset(null) - {""}
         self._form, self._strange = re.compile(shape(rule)), strange_in(rule, refused)
         self._pattern = re.compile(rule.pattern, re.ASCII) if rule.pattern and not rule.tame else None
-        self._formats = [(form, _format(form)) for form in column.formats if column.kind != "bool"]
+        self._formats = [(form, reader_of(form)) for form in column.formats if column.kind != "bool"]
         self._words = [tuple(form.split("/")) for form in column.formats if column.kind == "bool"]
         self._done: dict[str, _Done] = {}
         self._steps = [(name, _STEPS[name]) for name in column.clean]
@@ -220,7 +220,7 @@ class Conversion:
             raise _Bad("range", least=low or "—", most=high or "—")
 
 
-def _format(form: str) -> Callable[[str], str | None]:
+def reader_of(form: str) -> Callable[[str], str | None]:
     """A reader of one date format: the ISO form of a value, or None when it has another form."""
     if form == "excel_serial":
         return excel_serial

@@ -62,7 +62,7 @@ def undecodable(line: bytes, codec: str) -> tuple[int, str] | None:
     return None
 
 
-class _Sample:
+class Sample:
     """Lines spread over the whole file, at most SAMPLE bytes: when full, every second one is dropped."""
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class _Sample:
 def prove(mapping: Mapping) -> Proof:
     """Read the whole file once. Raises InputError (exit 2) when the declaration is disproved or the file is mixed."""
     source, name, codec = mapping.source, shown(mapping), reading_codec(mapping.source.codec)
-    proof, good, bad, strange = Proof(), _Sample(), _Sample(), _Sample()
+    proof, good, bad, strange = Proof(), Sample(), Sample(), Sample()
     decode, offset, bytes_ = decoder(codec), 0, Bytes(mapping)
     if source.format == "xlsx":
         # A workbook is XML that declares itself; its cells are judged as they are read.
@@ -152,7 +152,7 @@ def _sixteen_bits(block: bytes, file: str, declared: str) -> None:
 
 
 def _classes(
-    body: bytes, offset: int, clean: bool, codec: str, proof: Proof, good: _Sample, bad: _Sample, strange: _Sample
+    body: bytes, offset: int, clean: bool, codec: str, proof: Proof, good: Sample, bad: Sample, strange: Sample
 ) -> None:
     """Sort the non-ASCII lines of a block: decodable or not, UTF-8 or not."""
     for number, line in enumerate(body.split(b"\n"), start=proof.lines + 1):
@@ -182,7 +182,7 @@ def _utf8(line: bytes) -> bool | None:
         return None
 
 
-def _judge(mapping: Mapping, proof: Proof, good: _Sample, bad: _Sample, strange: _Sample) -> None:
+def _judge(mapping: Mapping, proof: Proof, good: Sample, bad: Sample, strange: Sample) -> None:
     file, declared, codec = shown(mapping), mapping.source.encoding, reading_codec(mapping.source.codec)
     if proof.strangers:
         told = " ".join(str(number) for number, _ in strange.lines[:20])
@@ -219,7 +219,7 @@ def _judge(mapping: Mapping, proof: Proof, good: _Sample, bad: _Sample, strange:
         raise _refuse("import.wrong_encoding", mapping, likely, good, lead=f"{best - mine:.2f}")
 
 
-def _ahead(rival: str, codec: str, good: _Sample) -> bool:
+def _ahead(rival: str, codec: str, good: Sample) -> bool:
     """The rival also makes better text of the lines that the declared codec happens to decode."""
     found = scores(good.text())
     return rival in found and found[rival] - found.get(scored_as(codec), -9.0) > LEAD
@@ -232,7 +232,7 @@ def _kin(name: str, codec: str) -> bool:
     return {name, codec} == {"cp950", "big5hkscs"}
 
 
-def _refuse(key: str, mapping: Mapping, likely: str, sample: _Sample, **params: Any) -> InputError:
+def _refuse(key: str, mapping: Mapping, likely: str, sample: Sample, **params: Any) -> InputError:
     """The proof: one line of the file, read both ways."""
     wrong, right = decoder(mapping.source.codec), decoder(likely)
     rows = [one for one in sample.lines[:200] if one[0] > mapping.source.header_row] or sample.lines

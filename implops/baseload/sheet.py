@@ -97,6 +97,16 @@ def table(mapping: Mapping) -> tuple[str, list[list[object]]]:
             raise InputError("import.no_workbook", file=file, why=error) from None
 
 
+def sheets(mapping: Mapping) -> list[str]:
+    """The visible sheets of a workbook."""
+    with opened(mapping) as bytes_:
+        try:
+            book = CalamineWorkbook.from_filelike(bytes_)
+            return [one.name for one in book.sheets_metadata if one.visible == SheetVisibleEnum.Visible]
+        except CalamineError as error:
+            raise InputError("import.no_workbook", file=shown(mapping), why=error) from None
+
+
 def text(value: object, kind: str, name: str = "") -> str | Fault:
     """A cell as its declared type writes it, or why it cannot be."""
     if value is None or isinstance(value, str):

@@ -129,6 +129,17 @@ def opened(mapping: Mapping) -> Iterator[IO[bytes]]:
         raise InputError("import.bad_zip", file=path.name, why=error) from None
 
 
+def exact_codec(mapping: Mapping) -> str:
+    """The codec of the file's bytes; for UTF-16 with the byte order that its mark says."""
+    codec = mapping.source.codec
+    if codec not in SIXTEEN:
+        return codec
+    if SIXTEEN[codec]:
+        return SIXTEEN[codec]
+    with opened(mapping) as file:
+        return "utf-16be" if file.read(2) == b"\xfe\xff" else "utf-16le"
+
+
 def digest(mapping: Mapping) -> tuple[int, str]:
     """(bytes, SHA-256) of the file."""
     with opened(mapping) as file:

@@ -23,7 +23,9 @@ _ORDER = ("init", "lab", "trust", "check", "explain", "bundle", "deploy", "rollb
 
 
 def _verbs() -> list[str]:
-    names = [path.stem.rstrip("_") for path in Path(__file__).parent.glob("*.py") if path.stem not in _NOT_VERBS]
+    found = [path.stem.rstrip("_") for path in Path(__file__).parent.glob("*.py") if path.stem not in _NOT_VERBS]
+    # import_inspect.py is a part of the verb import.
+    names = [name for name in found if "_" not in name]
     return sorted(names, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name))
 
 

@@ -354,3 +354,29 @@ def test_any_bytes_are_good_rejected_or_blank(tmp_path: Path, raw: list[bytes]) 
     assert len(read.rows) == tally.good
     for reject in read.reader.rejects:
         assert ([GOOD.encode(), *raw])[reject.line - 2] == reject.raw
+
+
+def test_the_workbook_of_rejects_runs_nothing(tmp_path: Path) -> None:
+    import openpyxl
+
+    data = mat("M001,甲,,,,", "M1,=cmd(),,,,", "M2,坏\x07,,,,") + b"M003,\xff,,,,\n"
+    read = Read(tmp_path, data, prove_first=False)
+    path, _ = rejects_file.write(read.mapping, read.reader.rejects, tmp_path / "out")
+    sheet = openpyxl.load_workbook(path.with_suffix(".xlsx")).worksheets[0]
+    rows = list(sheet.iter_rows(min_row=2))
+    assert [row[0].value for row in rows] == [3, 4, 4, 5]
+    assert rows[0][5].value == "M1,=cmd(),,,,"
+    assert {cell.data_type for row in rows for cell in row[1:]} <= {"s", "inlineStr"}
+    assert rows[3][5].value == "M003,\\xff,,,,"
+    rejects_file.clear(read.mapping, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("order", ["utf-16le", "utf-16be"])
+def test_rejects_of_sixteen_bits_go_back_as_such(tmp_path: Path, order: str) -> None:
+    data = "\ufeff" + mat("M001,甲,,,,", 'M1,"上"",",,,,').decode()
+    read = Read(tmp_path, data.encode(order), encoding="utf-16")
+    path, _ = rejects_file.write(read.mapping, read.reader.rejects, tmp_path / "out")
+    rows = list(csv.reader(io.StringIO(path.read_bytes().decode("utf-16"), newline="")))
+    assert rows[1][:3] == ["3", "code", "M1"]
+    assert rows[1][5] == 'M1,"上"",",,,,'
