@@ -155,4 +155,5 @@ class Judge:
 
 def damaged(text: str) -> bool:
     """Whether a text holds what programs leave where characters were lost."""
-    return any(word in text for word in DAMAGED)
+    # One letter is found many times as fast as three, and this one stands in no ordinary word.
+    return DAMAGED[0] in text and DAMAGED in text

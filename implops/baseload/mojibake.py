@@ -19,6 +19,8 @@ _LATIN = ("latin-1", "cp1252")
 _CJK = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff]")
 _FOREIGN = re.compile("[^\x00-\x7f]+")
 _LOST = re.compile(r"[\x20-\x7e]*\?\?[\x20-\x7e]*")
+# Fresh memory of a debugged program, read as GBK.
+_MEMORY = re.compile("烫烫烫|屯屯屯")
 # Distinct values of a column that are looked at: 4 to 5 microseconds each.
 _LOOKED = 20_000
 _ENOUGH, _SHARE = 3, 5
@@ -26,6 +28,8 @@ _ENOUGH, _SHARE = 3, 5
 
 def meant(value: str) -> str | None:
     """What a value was before it was ruined; "" when that is lost; None for a value that looks sound."""
+    if _MEMORY.search(value):
+        return ""
     if value.isascii():
         return "" if _LOST.fullmatch(value) and value.count("?") * 2 >= len(value) else None
     for codec in _WIDE:

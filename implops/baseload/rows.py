@@ -124,6 +124,7 @@ class Reader:
         self._judge = Judge(mapping, cells, known, taken)
         self._suspicion = Suspicion([cell.name for cell in cells if cell.field.kind == "text"]) if suspicious else None
         self._places: list[int | None] = []
+        self._pick: Callable[[str], list[Sequence[str] | None] | None] | None = None
         self._as_it_stands = self._untouched = False
         self._constants()
 
@@ -248,7 +249,11 @@ class Reader:
         lines = self.mapping.source.format in ("csv", "tsv")
         self._as_it_stands = in_place and len(names) > 1 and quote == '"' and plain and lines
         looked = self._judge.wanted(frozenset(self._works)) | self._works.keys() | self.collected.keys()
-        self._untouched = self._as_it_stands and not (self.hashed or looked or self._suspicion)
+        if self._suspicion:
+            looked |= {cell.name for cell in self.cells if cell.field.kind == "text"}
+        self._untouched = self._as_it_stands and not (self.hashed or looked)
+        if looked and self._as_it_stands and not self.hashed and not self.rules.multiline:
+            self._pick = self.rules.picker([place for place, field_ in enumerate(fields) if field_.name in looked])
 
     @property
     def delimiter(self) -> str:
@@ -308,7 +313,9 @@ class Reader:
             self.tally.good += text.count("\n")
             return
         if not self.rules.multiline:
-            self._columns(range(line, line + text.count("\n")), self.rules.columns(text), text, out, originals.line)
+            picked = self._pick(text) if self._pick else None
+            self._columns(range(line, line + text.count("\n")), picked or self.rules.columns(text), text, out,
+                          originals.line)  # fmt: skip
             return
         numbered = list(self.rules.numbered(line, text))
         ends = [*(start for start, _ in numbered[1:]), line + text.count("\n")]
@@ -318,11 +325,12 @@ class Reader:
                       lambda start: originals.span(start, spans[start]))  # fmt: skip
 
     def _columns(
-        self, lines: Sequence[int], columns: Sequence[Sequence[str]], text: str | None, out: list[bytes],
+        self, lines: Sequence[int], columns: Sequence[Sequence[str] | None], text: str | None, out: list[bytes],
         original: Originals,
     ) -> None:  # fmt: skip
+        """Rows whose form is good. A column that nobody looks at may be None until the rows must be written anew."""
         given: list[Sequence[str]] = [
-            columns[place] if place is not None else [str(cell.column.value)] * len(lines)
+            (columns[place] or ()) if place is not None else [str(cell.column.value)] * len(lines)
             for place, cell in zip(self._places, self.cells, strict=True)
         ]
         bad: dict[int, list[Fault]] = {}
@@ -339,6 +347,10 @@ class Reader:
             if cell.name in self._works and values[place] is not given[place]:
                 self._works[cell.name].count(lines, given[place], bad)
         changed = any(one is not other for one, other in zip(values, given, strict=True))
+        if (bad or changed) and text is not None and None in columns:
+            # Columns stand in place here, or none would have been left out.
+            whole = self.rules.columns(text) if self.rules else []
+            values = [whole[place] if columns[place] is None else one for place, one in enumerate(values)]
         if bad:
             for index, faults_ in sorted(bad.items()):
                 self._reject(lines[index], original(lines[index]), faults_)

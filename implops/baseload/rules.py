@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,8 +33,8 @@ _DAY = (
 _CLOCK = "(?:(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9])"
 # Customer patterns that cannot run wild nor swallow a delimiter: ASCII classes and characters with counted repeats.
 _TAME = re.compile(r"(?:(?:\[[A-Za-z0-9-]+\]|\\d|[A-Za-z0-9])(?:\{[0-9]{1,3}(?:,[0-9]{1,3})?\}|\?)?)+")
-# What programs leave where text was lost: bytes of UTF-8 replacement characters and of fresh memory read as GBK.
-DAMAGED = ("锟斤拷", "烫烫烫", "屯屯屯")
+# What programs leave where text was lost: the bytes of UTF-8's replacement characters read as GBK.
+DAMAGED = "锟斤拷"
 
 
 @dataclass(frozen=True)
@@ -85,17 +85,17 @@ def up_to(greatest: int) -> str:
         if int(digit) > low:
             rest = len(digits) - place - 1
             parts.append(f"{digits[:place]}[{low}-{int(digit) - 1}]" + (f"[0-9]{{{rest}}}" if rest else ""))
-    return f"(?:{'|'.join([digits, *reversed(parts)])})"
+    # Short numbers are the common ones and come first.
+    return f"(?:{'|'.join([*parts, digits])})"
 
 
 def _number(field: Field) -> str:
-    sign = "-" if field.signed else "(?!)"
     if field.kind == "int":
         # -0 is refused: the server would give 0 back.
-        return f"(?:{sign}(?!0){up_to(field.greatest + 1)}|{up_to(field.greatest)})"
+        return f"(?:{up_to(field.greatest)}" + (f"|-(?!0){up_to(field.greatest + 1)})" if field.signed else ")")
     whole, behind = field.digits[0] - field.digits[1], field.digits[1]
     left = f"(?:0|[1-9][0-9]{{0,{whole - 1}}})" if whole > 0 else "0"
-    return f"(?:{sign})?{left}" + (rf"(?:\.[0-9]{{1,{behind}}})?" if behind else "")
+    return ("-?" if field.signed else "") + left + (rf"(?:\.[0-9]{{1,{behind}}})?" if behind else "")
 
 
 def shape(field: Field) -> str:
@@ -221,6 +221,28 @@ class Rules:
             cells = text[:-1].replace("\n", self.delimiter).split(self.delimiter)
             return [cells[place::width] for place in range(width)]
         return list(zip(*self.values(text), strict=True))
+
+    def picker(self, places: Collection[int]) -> Callable[[str], list[Sequence[str] | None] | None]:
+        """A function of good lines that gives only the columns at ``places``, None for each other one; None instead
+        of a list when quotes make it impossible.
+        """
+        width, last = len(self.fields), max(places)
+        cell = rf"[^\n{re.escape(self.delimiter)}]*"
+        cells = (f"({cell})" if place in places else cell for place in range(last + 1))
+        line = re.compile(re.escape(self.delimiter).join(cells) + r"[^\n]*\n")
+        ordered = sorted(places)
+
+        def pick(text: str) -> list[Sequence[str] | None] | None:
+            if (self.quote and self.quote in text) or "\r" in text:
+                return None
+            found = line.findall(text)
+            columns: list[Sequence[str] | None] = [None] * width
+            picked = [found] if len(ordered) == 1 else list(zip(*found, strict=True))
+            for place, column in zip(ordered, picked, strict=True):
+                columns[place] = column
+            return columns
+
+        return pick
 
     def numbered(self, line: int, text: str) -> Iterator[tuple[int, list[str]]]:
         """(first line, cells) of each record; blank lines are left out."""
