@@ -2,8 +2,8 @@
 
 `bench/bench_rules.py [ROWS]` measures a clean file of 9 columns in UTF-8 and GB18030, with 300 bad rows, and with a
 column that is cleaned. `bench/bench_rules.py --large GB` writes a file of so many GB and prints the peak memory.
-The last line is one JSON document. Ratios to the bare floor (read, hash and decode alone) tell more than seconds. Seconds are processor time:
-other work on the machine does not count.
+The last line is one JSON document. Ratios to the bare floor (read, hash and decode alone) tell more than seconds;
+these are of the processor, so that other work on the machine does not count.
 """
 
 from __future__ import annotations

@@ -156,6 +156,7 @@ class Reader:
             yield from self._records()
         if self.rules is None:
             raise InputError("import.no_header", file=shown(self.mapping))
+        self.rejects.sort(key=lambda one: one.line)
         self.tally.rows = self.tally.good + self.tally.rejected
         self.sha256 = self._bytes.sha256 if self._bytes.size else digest(self.mapping)[1]
         if self._suspicion and not self.mapping.source.encoding_confirmed:

@@ -19,7 +19,20 @@ from implops.errors import ImplopsError
 
 _NOT_VERBS = {"__init__", "main", "output", "forms"}
 # The order of the process; a verb that is not in this list comes after it.
-_ORDER = ("init", "lab", "trust", "check", "explain", "bundle", "deploy", "rollback", "import", "verify", "backup")
+_ORDER = (
+    "init",
+    "lab",
+    "trust",
+    "check",
+    "explain",
+    "collect",
+    "bundle",
+    "deploy",
+    "rollback",
+    "import",
+    "verify",
+    "backup",
+)
 
 
 def _verbs() -> list[str]:
