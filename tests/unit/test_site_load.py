@@ -53,6 +53,10 @@ FAULTS = [
     ("waive: []", "waive: [«{id: DSK03, host: dbx, at: '1 %', reason: r, approver: a, until: 2026-12-31}»]",
      "site.no_such_host", "dbx"),
     ("  network: 10.77.1.0/24", "  network: 10.77.2.0/24", "site.not_in_lab", "10.77.2.0/24"),
+    ("  major: 15\n", "  «major: 17»\n", "site.release_lacks", "15"),
+    ("jdk: {major: 17}", "«jdk: {major: 21}»", "site.release_lacks", "17"),
+    ("  release: bookworm\n", "  release: bookworm\n  «releases: {app9: trixie}»\n", "site.no_such_host", "app1"),
+    ("  locale: zh_CN.UTF-8\n", "  locale: zh_CN.UTF-8\n  «collation: gbk_bin»\n", "site.form.collation", "utf8mb4_"),
     ("profile: small ", "«profile: [small» ", "site.yaml", ""),
     ("  name: 某某医院 HIS 系统", "  «name: \"a\\nb\"»", "site.type", ""),
 ]  # fmt: skip
