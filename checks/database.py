@@ -92,8 +92,7 @@ def collation(case):
         found = {"collation_server": server.setting("collation_server")}
         found |= {name: one.collation for name, one in server.schemas.items()}
         for name, word in found.items():
-            good = word.startswith(f"{database.encoding}_")
-            yield (case.good if good else case.bad)(word, f"{database.encoding}_*", target=name)
+            yield case.same(word, database.collation, target=name)
         return
     for name, one in server.schemas.items():
         good = {_plain(one.collation), _plain(one.ctype)} == {_plain(database.locale)}
