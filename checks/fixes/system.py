@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from implops.check.fixes import Fix, fix
-from implops.facts.peers import fqdns
+from implops.facts.names import fqdns
 
 # Deleting, moving, formatting, stopping somebody's program: no machine does that.
 NEVER = ("DSK01", "DSK03", "DSK05", "DSK08", "DSK09", "DSK16", "DSK17", "OS12", "SEC03")

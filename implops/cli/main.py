@@ -17,7 +17,7 @@ import click
 from implops import __version__, texts
 from implops.errors import ImplopsError
 
-_NOT_VERBS = {"__init__", "main", "output", "forms", "mending"}
+_NOT_VERBS = {"__init__", "main", "output", "findings", "forms", "mending"}
 # The order of the process; a verb that is not in this list comes after it.
 _ORDER = ("init", "lab", "trust", "check", "explain", "bundle", "deploy", "rollback", "import", "verify", "backup")
 

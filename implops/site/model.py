@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraint
 from implops.site.fields import (
     AbsolutePath,
     Address,
+    Days,
     Domain,
     Encoding,
     HostName,
@@ -68,6 +69,8 @@ class Host(Part):
     address: Address
     roles: list[Role] = Field(min_length=1)
     owner: Text = "-"
+    # Room and rack, printed on the check sheet.
+    place: Text = "-"
     port: Port | None = None
     _name: str = PrivateAttr("")
 
@@ -256,6 +259,28 @@ class Waiver(Part):
     until: date
 
 
+class Mend(Part):
+    """Who puts right what a check finds, by its kind; otherwise the owner of the host. ``due``: days to do it."""
+
+    network: Text | None = None
+    system: Text | None = None
+    storage: Text | None = None
+    database: Text | None = None
+    application: Text | None = None
+    due: Days | None = None
+
+
+class Attest(Part):
+    """What no machine can measure; a person answers for it. ``required``: a missing or bad answer shuts the gate."""
+
+    id: Annotated[str, StringConstraints(pattern=r"^M[0-9]{2}$")]
+    title: Text
+    hosts: list[HostName] = Field(default_factory=list)
+    owner: Text = "-"
+    required: bool = False
+    valid: Days = 90
+
+
 class Lab(Part):
     """Only in sites that exist in the lab; such a site's documents are stamped 演练."""
 
@@ -285,6 +310,8 @@ class Site(Part):
     storage: Storage = Storage()
     backup: Backup | None = None
     waive: list[Waiver] = Field(default_factory=list)
+    mend: Mend = Mend()
+    attest: list[Attest] = Field(default_factory=list)
     lab: Lab | None = None
 
     _path: Path = PrivateAttr(Path())
