@@ -8,9 +8,9 @@ from implops.check.explain import Explained
 
 _HEAD = """# Checks
 
-Made by `make docs` from `checks/`; a test holds it to the code. `implops explain ID` prints the same for one check, with
-the lines of the probe that read it; `implops explain ID SITE` also the thresholds of that site's hosts and the layer that
-set each.
+Made by `make docs` from `checks/`; a test holds it to the code. `implops explain ID` prints the same for one check and
+the lines of the probe that read it; `implops explain ID SITE` also the thresholds of that site's hosts and the layer
+that set each.
 
 **need** is demanded (beyond it: fail), **want** is recommended (beyond it: warn). The tool's own thresholds stand in
 `checks/thresholds.yml`; a profile (`checks/profiles/NAME.yml`) replaces what it names, the site file wins over both
@@ -53,12 +53,12 @@ brought back at once and stops no other. What the kernel silently refuses is cau
 ## Checks of your own
 
 - A Python file in `checks/` beside the site file (`implops/check/registry.py` says how), with a fact and a probe of its
-  own where the shipped ones do not suffice, its texts in `checks/locale/zh-Hans.toml`. One that raises is an error of that
-  check alone.
+  own where the shipped ones do not suffice, its texts in `checks/locale/zh-Hans.toml`. One that raises is an error of
+  that check alone.
 - A pytest file in `checks/testinfra/` (testinfra's `host` fixture), run over the connections that the check holds; its
   tests are `T.FILE.TEST` in records, waivers and `--only`. An assertion is a fault, anything else raised an error.
-- What no machine can measure: `attest:` of the site file, answered by `implops check site.yml --attest M01=ok --note …`.
-  An answer is bound to item, wording and host, and runs out; without one the item is 未检.
+- What no machine can measure: `attest:` of the site file, answered by `implops check SITE --attest M01=ok --note …`. An
+  answer is bound to item, wording and host, and runs out; without one the item is 未检.
 
 ## The catalogue
 
