@@ -8,8 +8,6 @@ from implops.facts.echo import Echo, Listening, confirmed
 from implops.facts.names import fqdns
 from implops.facts.network import Network
 from implops.facts.peers import Flows, Packets, paths_of
-from implops.facts.software import Software
-from implops.facts.system import System
 from implops.units import format_seconds
 
 
@@ -161,34 +159,9 @@ def external(case):
             yield _one(case, path, tried.get(path.key))
 
 
-@check("APP01", "java", roles=("app",))
-def java(case):
-    if case.site.jdk is None:
-        return case.skip("no_jdk")
-    wanted = str(case.site.jdk.major)
-    found = {folder: _major(version) for folder, version in case.fact(Software).jdks.items()}
-    shown = " ".join(f"{major}" for major in sorted(set(found.values()))) or "—"
-    if wanted in found.values():
-        return case.good(shown, wanted)
-    planned = case.planned("jdk", wanted)
-    return case.will_be_set(planned, shown, wanted) if planned else case.bad(shown, wanted)
-
-
-def _major(version):
-    first, _, rest = version.partition(".")
-    return rest.partition(".")[0] if first == "1" else first
-
-
 @check("NET07", "nic", severity="warn")
 def links(case):
     for nic in case.fact(Network).nics:
         if nic.name == "lo" or nic.speed <= 0:
             continue
         yield (case.good if nic.speed >= 1000 else case.bad)(f"{nic.speed} Mb/s", "≥ 1000 Mb/s", target=nic.name)
-
-
-@check("APP04", "license.id", roles=("app",), severity="warn")
-def licence(case):
-    """Recorded: licences are often bound to them, and a moved virtual machine gets new ones."""
-    macs = [nic.mac for nic in case.fact(Network).nics if nic.name != "lo"]
-    return case.info(f"{' '.join(macs)} {case.fact(System).machine_id[:8]}")

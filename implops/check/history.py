@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -69,9 +69,12 @@ def standing(store: Store) -> list[dict[str, Any]]:
     return [one for verdicts in known.values() for one in verdicts]
 
 
-def compare(before: Iterable[dict[str, Any]], after: Sequence[Verdict], *, whole: bool = True) -> list[Change]:
+def compare(
+    before: Iterable[dict[str, Any]], after: Sequence[Verdict], steady: Collection[str] = (), *, whole: bool = True
+) -> list[Change]:
     """Changes in the order of ``after``. A fault that does not come back is cleared; but not on a host that is away
-    now, and in a run of some checks or hosts (not ``whole``) only where its check was asked again.
+    now, and in a run of some checks or hosts (not ``whole``) only where its check was asked again. ``steady``: ids
+    whose value is news whenever it changes, though it is no fault (what a licence is bound to).
     """
     away: set[str] = set()
     old = {(one["host"], one["id"], one["target"]): one for one in before}
@@ -92,7 +95,7 @@ def compare(before: Iterable[dict[str, Any]], after: Sequence[Verdict], *, whole
         elif was_bad and not bad:
             assert was
             found.append(Change("cleared", *known, was["actual"], one["actual"]))
-        elif was and was["actual"] != one["actual"] and bad:
+        elif was and was["actual"] != one["actual"] and (bad or one["id"] in steady):
             found.append(Change("drifted", *known, was["actual"], one["actual"]))
     asked = {(one.host, one.id) for one in after}
     gone = [

@@ -13,6 +13,7 @@ from implops.cli.output import Session, verb
 
 if TYPE_CHECKING:
     from implops.check.model import Verdict
+    from implops.check.registry import Check
     from implops.check.run import Outcome
 
 _LANGUAGE = texts.from_environment()
@@ -63,7 +64,7 @@ def check(
         checks, verdicts = history.replay(site, store, history.find(store, replay), planned(site))
         findings.show(session, verdicts)
         click.echo(texts.say("check.replayed", run=history.find(store, replay), checks=len(checks)))
-        return _end(session, verdicts, before)
+        return _end(session, checks, verdicts, before)
     if retry_failed:
         only = history.not_passed(store)
         if not only:
@@ -81,7 +82,7 @@ def check(
     _answer(session, done)
     if done.finished.payload["complete"] and not no_document:
         emit(session, "check", done.run)
-    code = _end(session, done.verdicts, before, whole=not only and not hosts)
+    code = _end(session, done.checks, done.verdicts, before, whole=not only and not hosts)
     if fix_script or mend:
         fixes = mending.plan(session, done)
         if fix_script:
@@ -123,14 +124,18 @@ def _costs(session: Session, hosts: tuple[str, ...]) -> None:
                                 seconds=format_seconds(cost.seconds)))  # fmt: skip
 
 
-def _end(session: Session, verdicts: list[Verdict], before: list[dict[str, Any]] | None, *, whole: bool = True) -> int:
+def _end(
+    session: Session, checks: dict[str, Check], verdicts: list[Verdict], before: list[dict[str, Any]] | None, *,
+    whole: bool = True,
+) -> int:  # fmt: skip
     """What has changed, when that was asked, and the exit code."""
     from implops.check.history import compare
     from implops.check.run import code
     from implops.cli import findings
 
     if before is not None and not session.as_json:
-        changes = compare(before, verdicts, whole=whole)
+        steady = {one.id for one in checks.values() if one.steady}
+        changes = compare(before, verdicts, steady, whole=whole)
         click.echo(texts.say("check.changes", count=len(changes)))
         titles = {(one.id, one.host, one.result.target): findings.titled(one) for one in verdicts}
         for one in changes:
@@ -168,17 +173,20 @@ def _answer(session: Session, done: Outcome) -> None:
             "run": done.run, "conclusion": done.finished.payload["conclusion"],
             "totals": done.finished.payload["totals"],
             "verdicts": owners.payloads(session.site, done.verdicts, date.today()),
-            "hosts": {name: {"trips": seen.trips, "login_ms": seen.login_ms} for name, seen in done.seen.items()},
+            "coverage": done.covered.payload(), "differences": [one.payload() for one in done.differences],
+            "hosts": {name: {"trips": seen.trips, "again": seen.again, "login_ms": seen.login_ms}
+                      for name, seen in done.seen.items()},
         })  # fmt: skip
         return
     findings.show(session, done.verdicts)
     findings.sheets(session, done)
     click.echo("")
+    findings.unlike(done)
     totals = done.finished.payload["totals"]
     counts = "、".join(f"{texts.say(f'form.result.{state}')} {count}" for state, count in totals.items())
     slowest = max(((seen.login_ms + seen.trip_ms) / 1000 for seen in done.seen.values()), default=0.0)
-    click.echo(texts.say("check.coverage", hosts=len(done.seen), defined=len(done.checks), counts=counts,
-                         slowest=format_seconds(slowest)))  # fmt: skip
+    click.echo(texts.say("check.totals", hosts=len(done.seen), counts=counts, slowest=format_seconds(slowest)))
+    click.echo(findings.covered(done))
     click.echo(texts.say(f"check.concluded.{done.finished.payload['conclusion']}"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -69,7 +70,10 @@ def _noted(result: Result) -> str:
 def actual(result: Result) -> str:
     """The value and what is said about it."""
     note = told(result)
-    return f"{result.actual}({note})" if note and result.actual != "—" else note or result.actual
+    found = f"{result.actual}({note})" if note and result.actual != "—" else note or result.actual
+    if result.configured and result.configured != result.actual:
+        found += texts.say("check.configured", value=result.configured)
+    return found
 
 
 def _table(session: Session, verdicts: Sequence[Verdict]) -> None:
@@ -128,6 +132,36 @@ def sheets(session: Session, done: Outcome) -> None:
             click.echo(texts.say("check.request", run=done.run, time=done.finished.time[:16].replace("T", " ")))
             for number, (one, asked) in enumerate(flows, start=1):
                 click.echo(texts.say("check.request_line", number=number, seen=actual(one.result), **asked))
+
+
+def unlike(done: Outcome) -> None:
+    """Hosts of one role that are not alike."""
+    for one in done.differences:
+        values = " / ".join(f"{value}({' '.join(hosts)})" for value, hosts in one.values.items())
+        about = {"role": one.role, "what": texts.say(f"check.difference.{one.what}"), "values": values}
+        if one.odd:
+            click.echo(texts.say("check.unlike_odd", odd=" ".join(one.odd), **about))
+        else:
+            click.echo(texts.say("check.unlike", **about))
+
+
+def covered(done: Outcome) -> str:
+    """How much of the catalogue was measured, and why the rest was not."""
+    found = done.covered
+    lost = sum(len(ids) for ids in found.not_measured.values())
+    line = texts.say("check.coverage", defined=found.defined, measured=found.measured,
+                     not_applicable=found.not_applicable, lost=lost)  # fmt: skip
+    reasons = [
+        texts.say("check.covered_reason", reason=_reason(reason), ids=" ".join(ids))
+        for reason, ids in found.not_measured.items()
+    ]
+    return f"{line}({';'.join(reasons)})" if reasons else line
+
+
+def _reason(note: str) -> str:
+    text = texts.find(f"check.note.{note}") or texts.find(f"form.result.{note}") or note
+    # The place of a detail ends the words that all of them share.
+    return re.split(r"[{(:（：]", text)[0]
 
 
 def _remedy(one: Verdict) -> str:

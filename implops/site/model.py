@@ -17,10 +17,12 @@ from implops.site.fields import (
     Days,
     Domain,
     Encoding,
+    GroupName,
     HostName,
     Locale,
     LocalPath,
     Milliseconds,
+    MountOption,
     Port,
     SecretField,
     Size,
@@ -72,6 +74,8 @@ class Host(Part):
     # Room and rack, printed on the check sheet.
     place: Text = "-"
     port: Port | None = None
+    # Software of ours is there already and is meant to be (OS12).
+    existing: bool = False
     _name: str = PrivateAttr("")
 
     @property
@@ -92,8 +96,10 @@ class NeedWantCount(Part):
 class Mount(Part):
     size: Size
     want: Size | None = None
-    fs: list[Literal["xfs", "ext4", "btrfs"]] = Field(default_factory=list)
+    fs: list[Literal["xfs", "ext4", "btrfs", "nfs", "nfs4", "cifs"]] = Field(default_factory=list)
     separate: bool = True
+    # What the mount must show (STO01); matters for shares: hard, vers=4.2.
+    options: list[MountOption] = Field(default_factory=list)
 
 
 class RoleSpec(Part):
@@ -101,6 +107,9 @@ class RoleSpec(Part):
     memory: NeedWantSize | None = None
     mounts: dict[AbsolutePath, Mount] = Field(default_factory=dict)
     listens: list[Port] | None = Field(default=None, min_length=1)
+    # Volume groups and pools that keep room for snapshots (STO06); LUNs come by several paths (STO07).
+    snapshots: list[GroupName] = Field(default_factory=list)
+    multipath: bool = False
     checks: dict[str, dict[Literal["need", "want"], str | int | float | bool | list[str]]] = Field(default_factory=dict)
 
 
@@ -132,6 +141,11 @@ class Jdk(Part):
     major: Literal[8, 11, 17, 21]
 
 
+class Tls(Part):
+    cert: LocalPath
+    key: SecretField
+
+
 class Web(Part):
     tomcat: Literal[9, 10, 11]
     heap: Size
@@ -139,6 +153,7 @@ class Web(Part):
     port: Port = 80
     # Connections that one application host keeps to the database; a share of max_connections when not named.
     pool: Annotated[int, Field(ge=1, le=5000)] | None = None
+    tls: Tls | None = None
 
 
 class AppLogin(Part):
@@ -167,6 +182,8 @@ class Database(Part):
     extensions: list[SqlName] = Field(default_factory=list)
     # An account that may read the catalogue, for a server whose host gives us no root.
     check: AppLogin | None = None
+    # PostgreSQL refuses to start without them then (MEM07).
+    huge_pages: bool = False
 
     @model_validator(mode="before")
     @classmethod
