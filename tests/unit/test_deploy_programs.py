@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -26,7 +27,7 @@ JAR = """  kind: jar
 
 
 def program(site: Site, body: str = JAR, *edits: tuple[str, str]) -> Site:
-    text = site.path.read_text(encoding="utf-8").replace("  kind: war\n", body)
+    text = re.sub(r"  kind: war.*\n", lambda _: body, site.path.read_text(encoding="utf-8"))
     text = text if "kind: war" in body else text.replace("tomcat: 10, ", "")
     for old, new in edits:
         assert old in text, old
