@@ -45,6 +45,7 @@ bench-check: setup   ## implops check against the bare floor on 20 lab hosts
 
 bench-deploy: setup   ## implops deploy against the bare floor, and its second run against pyinfra's CLI and Ansible
 	$(PY) bench/bench_deploy.py
+
 mutation: setup      ## every check given its fault on real hosts, healthy hosts of Debian 12 and 13; writes docs/mutation.md
 	PYTHONPATH=tests:tests/lab IMPLOPS_OPERATOR=mutation/M001 $(PY) -m mutation
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from implops import texts
-from implops.documents.common import Frame, clock, duration, error_text, mono, short_hash
+from implops.documents.common import Frame, answered, clock, duration, error_text, mono, short_hash
 from implops.documents.model import Cell, Column, Document, Language, Part, State, Table
 from implops.store import Event, Store
 from implops.units import format_size
@@ -250,7 +250,7 @@ def _modules(frame: Frame) -> Table:
     )  # fmt: skip
     rows: list[Row] = []
     for one in _asked(frame):
-        told = error_text(one["error"], frame.language) if one["error"] else f"HTTP {one['status']}"
+        told = error_text(one["error"], frame.language) if one["error"] else answered(frame, one)
         rows.append((one["name"], one["requirement"], one["host"], mono(one["url"]), told, duration(one["ms"]),
                      frame.result(one["state"])))  # fmt: skip
     return Table(frame.say("form_install.modules"), columns, tuple(rows), empty=frame.say("form_install.no_modules"))
