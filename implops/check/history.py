@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from implops.check import registry
+from implops.check.deep import untested
 from implops.check.gather import Seen, kinds
 from implops.check.judge import Scene, judge
 from implops.check.limits import Limits
@@ -50,8 +51,10 @@ def verdicts_of(store: Store, run: str) -> list[dict[str, Any]]:
     return [verdict for one in store.events(kind="host.checked", run=run) for verdict in one.payload["verdicts"]]
 
 
-def compare(before: Iterable[dict[str, Any]], after: Sequence[Verdict]) -> list[Change]:
-    """Changes in the order of ``after``; what is no longer asked is cleared when it was a fault."""
+def compare(before: Iterable[dict[str, Any]], after: Sequence[Verdict], steady: Collection[str] = ()) -> list[Change]:
+    """Changes in the order of ``after``; what is no longer asked is cleared when it was a fault. ``steady``: ids whose
+    value is news whenever it changes, though it is no fault (what a licence is bound to).
+    """
     old = {(one["host"], one["id"], one["target"]): one for one in before}
     found = []
     for verdict in after:
@@ -64,7 +67,7 @@ def compare(before: Iterable[dict[str, Any]], after: Sequence[Verdict]) -> list[
         elif was_bad and not bad:
             assert was
             found.append(Change("cleared", *known, was["actual"], one["actual"]))
-        elif was and was["actual"] != one["actual"] and bad:
+        elif was and was["actual"] != one["actual"] and (bad or one["id"] in steady):
             found.append(Change("drifted", *known, was["actual"], one["actual"]))
     gone = [one for one in old.values() if one["state"] in _BAD]
     return [*found, *(Change("cleared", one["id"], one["host"], one["target"], one["actual"], "—") for one in gone)]
@@ -96,10 +99,15 @@ def replay(
 
 def _again(site: Site, store: Store, event: Event) -> Seen:
     about = event.payload["about"]
-    seen = Seen(site.hosts[event.payload["host"]], **about["asked"])
+    asked = dict(about["asked"])
+    trips = asked.pop("raw", [1, 2])
+    seen = Seen(site.hosts[event.payload["host"]], **asked)
     if about["error"]:
         seen.error = HostError(about["error"]["key"], **about["error"]["params"])
-    for trip, sha256 in enumerate(event.evidence, start=1):
+    if seen.untested:
+        reason, _, detail = seen.untested.partition(" ")
+        untested(seen, reason, detail)
+    for trip, sha256 in zip(trips, event.evidence, strict=False):
         raw = store.evidence(sha256)
         nonce = _NONCE.search(raw)
         wanted = [kind for kind in kinds() if kind.trip == trip]

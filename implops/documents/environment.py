@@ -20,6 +20,7 @@ VERBS = ("check",)
 _CATEGORIES = {
     "CPU": "hardware", "MEM": "hardware", "OS": "system", "LIM": "system", "LOC": "system", "NET": "network",
     "DNS": "names", "TIM": "time", "DSK": "storage", "APP": "middleware", "ACC": "access", "SEC": "security",
+    "DB": "database", "STO": "storage",
 }  # fmt: skip
 _TO_DO = ("fail", "absent", "error", "warn")
 

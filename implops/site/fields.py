@@ -40,6 +40,11 @@ AbsolutePath = Annotated[str, _form("path", r"(/[A-Za-z0-9._-]+)+|/", "/data/pg"
 UrlPath = Annotated[str, _form("url", r"/[A-Za-z0-9._~/%?&=+-]*", "/his/login")]
 Locale = Annotated[str, _form("locale", r"[a-z]{2,3}_[A-Z]{2}\.(UTF-8|utf8)|C\.UTF-8", "zh_CN.UTF-8")]
 Zone = Annotated[str, _form("zone", r"[A-Za-z_]+(/[A-Za-z0-9_+-]+){0,2}", "Asia/Shanghai")]
+# Of utf8mb4 only: a collation of another character set cannot hold every character.
+Collation = Annotated[str, _form("collation", r"utf8mb4_[a-z0-9_]{2,50}", "utf8mb4_nopad_bin")]
+# As /proc/mounts shows it.
+MountOption = Annotated[str, _form("option", r"[a-z_]+(=[A-Za-z0-9.:/-]+)?", "hard vers=4.2 nconnect=4")]
+GroupName = Annotated[str, _form("group", r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,60}", "vg0 tank")]
 Encoding = Annotated[str, _form("encoding", r"UTF8|utf8mb4", "UTF8 utf8mb4")]
 
 

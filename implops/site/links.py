@@ -9,10 +9,14 @@ from pathlib import PurePosixPath
 from typing import Protocol
 
 from implops.errors import SiteError
+from implops.site import releases
 from implops.site.model import ROLES, Site
 
 # Engine -> the majors that recipes know, the encoding that holds every character, the name of its own administrator.
 _ENGINES = {"postgresql": ((15, 17), "UTF8", "postgres"), "mariadb": ((10, 11), "utf8mb4", "root")}
+
+# The longest name of an account that useradd takes.
+_UNIX_NAME = 31
 
 
 class Refuse(Protocol):
@@ -22,7 +26,7 @@ class Refuse(Protocol):
 def check_links(site: Site, refuse: Refuse) -> None:
     """Raise the SiteError that ``refuse(key, where, **params)`` builds for the first part that does not fit."""
     hosts = list(site.hosts)
-    for rule in (_addresses, _roles, _flows, _names, _system, _database, _backup, _lab):
+    for rule in (_addresses, _roles, _flows, _names, _system, _database, _shares, _backup, _lab):
         rule(site, hosts, refuse)
 
 
@@ -37,6 +41,10 @@ def _addresses(site: Site, hosts: list[str], refuse: Refuse) -> None:
         if host.address in seen:
             raise refuse("same_address", ("hosts", name, "address"), value=host.address, other=seen[host.address])
         seen[host.address] = name
+    for number, address in enumerate(site.vips):
+        if address in seen:
+            raise refuse("same_address", ("vips", number), value=address, other=seen[address])
+        seen[address] = f"vips {number + 1}"
 
 
 def _roles(site: Site, hosts: list[str], refuse: Refuse) -> None:
@@ -110,8 +118,26 @@ def _database(site: Site, hosts: list[str], refuse: Refuse) -> None:
         raise refuse("engine_major", ("database", "major"), value=database.major, engine=database.engine, known=known)
     if database.encoding != encoding:
         raise refuse("engine_encoding", ("database", "encoding"), value=database.encoding, known=encoding)
+    if database.engine == "mariadb" and len(database.owner) > _UNIX_NAME:
+        # The owner comes in as an account of the host that has its name.
+        raise refuse("owner_too_long", ("database", "owner"), value=database.owner, most=_UNIX_NAME)
     if len({database.owner, database.app.role, database.import_.role, root}) != 4:
         raise refuse("same_role", ("database",), root=root)
+    if database.extensions and database.engine != "postgresql":
+        raise refuse("only_postgresql", ("database", "extensions"), key="extensions")
+
+
+def _shares(site: Site, hosts: list[str], refuse: Refuse) -> None:
+    for number, share in enumerate(site.storage.shares):
+        where = ("storage", "shares", number)
+        for name in share.hosts:
+            if not site.ends(name):
+                raise refuse("flow_end", (*where, "hosts"), value=name, known=_near(name, [*ROLES, *hosts]))
+        if share.export is None:
+            continue
+        server = share.export.partition(":")[0]
+        if server not in hosts and not re.fullmatch(r"[0-9.]+", server):
+            raise refuse("no_such_host", (*where, "export"), value=server, known=_near(server, hosts))
 
 
 def _backup(site: Site, hosts: list[str], refuse: Refuse) -> None:
@@ -140,3 +166,5 @@ def _lab(site: Site, hosts: list[str], refuse: Refuse) -> None:
         for name in getattr(site.lab, key):
             if name not in site.hosts:
                 raise refuse("no_such_host", ("lab", key, name), value=name, known=_near(name, hosts))
+    for where, about in releases.missing(site, {name: site.lab.release_of(name) for name in hosts}):
+        raise refuse("release_lacks", where, **about)

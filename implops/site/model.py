@@ -14,12 +14,15 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraint
 from implops.site.fields import (
     AbsolutePath,
     Address,
+    Collation,
     Domain,
     Encoding,
+    GroupName,
     HostName,
     Locale,
     LocalPath,
     Milliseconds,
+    MountOption,
     Port,
     SecretField,
     Size,
@@ -32,6 +35,8 @@ from implops.site.fields import (
 
 ROLES = ("db", "app", "dns", "storage")
 Role = Literal["db", "app", "dns", "storage"]
+# The applications' share of the database's connections; the rest is for psql, the import and administrators.
+POOL_PERCENT = 60
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
@@ -67,6 +72,8 @@ class Host(Part):
     roles: list[Role] = Field(min_length=1)
     owner: Text = "-"
     port: Port | None = None
+    # Software of ours is there already and is meant to be (OS12).
+    existing: bool = False
     _name: str = PrivateAttr("")
 
     @property
@@ -87,8 +94,10 @@ class NeedWantCount(Part):
 class Mount(Part):
     size: Size
     want: Size | None = None
-    fs: list[Literal["xfs", "ext4", "btrfs"]] = Field(default_factory=list)
+    fs: list[Literal["xfs", "ext4", "btrfs", "nfs", "nfs4", "cifs"]] = Field(default_factory=list)
     separate: bool = True
+    # What the mount must show (STO01); matters for shares: hard, vers=4.2.
+    options: list[MountOption] = Field(default_factory=list)
 
 
 class RoleSpec(Part):
@@ -96,6 +105,9 @@ class RoleSpec(Part):
     memory: NeedWantSize | None = None
     mounts: dict[AbsolutePath, Mount] = Field(default_factory=dict)
     listens: list[Port] | None = Field(default=None, min_length=1)
+    # Volume groups and pools that keep room for snapshots (STO06); LUNs come by several paths (STO07).
+    snapshots: list[GroupName] = Field(default_factory=list)
+    multipath: bool = False
     checks: dict[str, dict[Literal["need", "want"], str | int | float | bool | list[str]]] = Field(default_factory=dict)
 
 
@@ -107,7 +119,13 @@ class Flow(Part):
     port: Port
     protocol: Literal["tcp", "udp"] = "tcp"
     external: bool = False
+    # Whether the other end must answer a TLS greeting; where the site file does not say, external ports 443 and 8443.
+    tls: bool | None = None
     why: Text = "-"
+
+    @property
+    def greets(self) -> bool:
+        return self.tls if self.tls is not None else self.external and self.port in (443, 8443)
 
 
 class Dns(Part):
@@ -121,11 +139,19 @@ class Jdk(Part):
     major: Literal[8, 11, 17, 21]
 
 
+class Tls(Part):
+    cert: LocalPath
+    key: SecretField
+
+
 class Web(Part):
     tomcat: Literal[9, 10, 11]
     heap: Size
     proxy: Literal["nginx"] = "nginx"
     port: Port = 80
+    # Connections that one application host keeps to the database; a share of max_connections when not named.
+    pool: Annotated[int, Field(ge=1, le=5000)] | None = None
+    tls: Tls | None = None
 
 
 class AppLogin(Part):
@@ -142,21 +168,32 @@ class Database(Part):
     port: Port
     encoding: Encoding
     locale: Locale
+    # MariaDB's; by default equal means equal, as in PostgreSQL: no folding of case, accents or trailing blanks.
+    collation: Collation = "utf8mb4_nopad_bin"
     owner: SqlName
     app: AppLogin
     import_: AppLogin = Field(alias="import")
     max_connections: Annotated[int, Field(ge=20, le=5000)] = 100
     # innodb_buffer_pool_size where the engine is MariaDB.
     shared_buffers: Size = 128 * 2**20
+    # The customer's own server, set up by others: judged as it is, and no recipe touches it.
+    existing: bool = False
+    # PostgreSQL's extensions that the schema uses.
+    extensions: list[SqlName] = Field(default_factory=list)
+    # An account that may read the catalogue, for a server whose host gives us no root.
+    check: AppLogin | None = None
+    # PostgreSQL refuses to start without them then (MEM07).
+    huge_pages: bool = False
 
     @model_validator(mode="before")
     @classmethod
     def _defaults(cls, given: Any) -> Any:
-        """Port and encoding are those of the engine when the site file names none."""
+        """Port and encoding are those of the engine when the site file names none; MariaDB needs no locale."""
         if not isinstance(given, dict):
             return given
-        port, encoding = (3306, "utf8mb4") if given.get("engine") == "mariadb" else (5432, "UTF8")
-        return {"port": port, "encoding": encoding, **given}
+        if given.get("engine") == "mariadb":
+            return {"port": 3306, "encoding": "utf8mb4", "locale": "C.UTF-8", **given}
+        return {"port": 5432, "encoding": "UTF8", **given}
 
 
 class Expect(Part):
@@ -184,6 +221,18 @@ class System(Part):
     modules: list[Module] = Field(min_length=1)
 
 
+class Deploy(Part):
+    """How a release goes out, and when it may."""
+
+    keep: Annotated[int, Field(ge=1, le=20)] = 3
+    rollback: Literal["automatic", "manual"] = "automatic"
+    batch: Annotated[int, Field(ge=1, le=100)] = 1
+    window: Annotated[
+        str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]$")
+    ] = ""
+    promote_from: LocalPath | None = None
+
+
 class Repository(Part):
     host: str
     path: AbsolutePath
@@ -203,6 +252,20 @@ class Keep(Part):
     daily: Annotated[int, Field(ge=1, le=366)]
     weekly: Annotated[int, Field(ge=0, le=104)] = 0
     monthly: Annotated[int, Field(ge=0, le=120)] = 0
+
+
+class Share(Part):
+    """A directory that several hosts mount from one server. ``hosts`` are roles or hosts."""
+
+    path: AbsolutePath
+    hosts: list[str] = Field(min_length=1)
+    user: Word
+    # HOST:/PATH or ADDRESS:/PATH of the server that exports it.
+    export: Annotated[str, StringConstraints(pattern=r"^[a-z0-9.-]+:(/[A-Za-z0-9._-]+)+$")] | None = None
+
+
+class Storage(Part):
+    shares: list[Share] = Field(default_factory=list)
 
 
 class BackupPolicy(Part):
@@ -226,6 +289,13 @@ class Waiver(Part):
     until: date
 
 
+class Signatures(Part):
+    """SSH keys: ``key`` signs what is made here, ``signers`` (an allowed-signers file) says whose signature counts."""
+
+    key: LocalPath | None = None
+    signers: LocalPath | None = None
+
+
 class Lab(Part):
     """Only in sites that exist in the lab; such a site's documents are stamped 演练."""
 
@@ -234,6 +304,9 @@ class Lab(Part):
     # Hosts that run another release than the rest.
     releases: dict[str, Literal["bookworm", "trixie"]] = Field(default_factory=dict)
     disks: dict[str, dict[AbsolutePath, Size]] = Field(default_factory=dict)
+
+    def release_of(self, host: str) -> str:
+        return self.releases.get(host, self.release)
 
 
 class Site(Part):
@@ -244,14 +317,19 @@ class Site(Part):
     hosts: dict[HostName, Host] = Field(min_length=1)
     roles: dict[Role, RoleSpec] = Field(default_factory=dict)
     flows: list[Flow] = Field(default_factory=list)
+    # Addresses that will belong to a service and move with it: nobody may have them yet.
+    vips: list[Address] = Field(default_factory=list)
     dns: Dns | None = None
     jdk: Jdk | None = None
     web: Web | None = None
     database: Database | None = None
     system: System | None = None
+    deploy: Deploy = Deploy()
     data: list[LocalPath] = Field(default_factory=list)
+    storage: Storage = Storage()
     backup: Backup | None = None
     waive: list[Waiver] = Field(default_factory=list)
+    signatures: Signatures | None = None
     lab: Lab | None = None
 
     _path: Path = PrivateAttr(Path())
@@ -304,6 +382,20 @@ class Site(Part):
     def only(self, role: str) -> Host:
         """The first host of a role. load() has refused a site that needs the role and lacks it."""
         return self.with_role(role)[0]
+
+    @property
+    def pool(self) -> int:
+        """Connections to the database that one application host may keep open."""
+        if self.web is not None and self.web.pool is not None:
+            return self.web.pool
+        if self.database is None or not self.with_role("app"):
+            return 0
+        return max(5, self.database.max_connections * POOL_PERCENT // 100 // len(self.with_role("app")))
+
+    def sharing(self, share: Share) -> list[Host]:
+        """The hosts that mount a share, in the order of the site file."""
+        named = {host.name for name in share.hosts for host in self.ends(name)}
+        return [host for host in self.hosts.values() if host.name in named]
 
     def ends(self, name: str) -> list[Host]:
         """The hosts that an end of a flow names: a host, or all hosts of a role, or ``*``."""

@@ -37,7 +37,7 @@ def asked_here(site: Site, shell: str) -> Seen:
     done = subprocess.run([shell, "-s"], input=script.encode(), capture_output=True, timeout=60)
     answer = parse(done.stdout, NONCE, [kind.section for kind in wanted])
     facts = {kind: build(kind, answer.sections[kind.section]) for kind in wanted}
-    return Seen(host, facts=facts, raw=[done.stdout], sent=1, received=2, login_ms=50)
+    return Seen(host, facts=facts, raw={1: done.stdout}, sent=1, received=2, login_ms=50)
 
 
 def test_a_real_shell_answers_what_the_kernel_says(site: Site, shell: str) -> None:
@@ -57,7 +57,7 @@ def test_stored_answers_are_judged_as_they_were_and_by_new_thresholds(site: Site
     checks = registry.load(None)
     first = judge(Scene(site, {"db1": seen}, [], {}, Limits(site, checks)), checks)
     with record(store, site, "check", "王工/1", {}) as run:
-        evidence = tuple(run.keep(raw) for raw in seen.raw)
+        evidence = tuple(run.keep(raw) for raw in seen.raw.values())
         verdicts = [one.payload() for one in first]
         run.event("host.checked", {"host": "db1", "about": about(seen), "verdicts": verdicts}, evidence)
         run.finish("pass", {})
