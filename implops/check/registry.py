@@ -10,16 +10,13 @@ with all hosts. It never connects. Its texts are ``check.ID.title``, ``.why`` an
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import CodeType, FunctionType
 from typing import Any, Literal
 
 from implops import kit, texts
 from implops.errors import KitError
-from implops.facts.base import Fact
 from implops.site import ROLES
 
 FOLDER = "checks"
@@ -92,24 +89,3 @@ _TOPICS = ("ACC", "OS", "CPU", "MEM", "LIM", "DSK", "TIM", "LOC", "SEC", "NET", 
 def _order(id: str) -> tuple[int, str]:
     topic = id.rstrip("0123456789")
     return (_TOPICS.index(topic) if topic in _TOPICS else len(_TOPICS), id)
-
-
-def reads(check: Check) -> list[type[Fact]]:
-    """The facts that a check looks at, as its code and the helpers of its file name them."""
-    module = vars(sys.modules[check.function.__module__])
-    found: dict[str, type[Fact]] = {}
-    todo, done = [check.function], set[str]()
-    while todo:
-        for name in _names(todo.pop().__code__):
-            value = module.get(name)
-            if isinstance(value, type) and issubclass(value, Fact):
-                found[value.section] = value
-            elif isinstance(value, FunctionType) and name not in done:
-                done.add(name)
-                todo.append(value)
-    return list(found.values())
-
-
-def _names(code: CodeType) -> set[str]:
-    inner = [_names(one) for one in code.co_consts if isinstance(one, CodeType)]
-    return set(code.co_names).union(*inner)
