@@ -31,7 +31,7 @@ def selinux(case):
     return case.bad(found, f"+ {' '.join(missing)}" if missing else "Permissive")
 
 
-@check("SEC02", "firewall", severity="warn")
+@check("SEC02", "firewall", severity="warn", steady=True)
 def firewall(case):
     """Recorded only: whether it lets us through is what the flows say."""
     active = case.fact(Services).active

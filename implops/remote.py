@@ -9,6 +9,7 @@ would lock an account).
 from __future__ import annotations
 
 import contextlib
+import logging
 import shlex
 import socket
 import threading
@@ -26,6 +27,8 @@ from implops.secrets import Secret
 from implops.site import Host, Site
 
 T = TypeVar("T")
+# What goes wrong on a connection is told by our errors; paramiko's own lines would reach the terminal.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
 CONNECT_SECONDS = 10.0
 OUTPUT_LIMIT = 50 * 2**20
 # SHA-1 RSA signatures are weak and paramiko 4 still offers them (CVE-2026-44405).

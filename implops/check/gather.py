@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 
 from implops import facts, kit
 from implops.errors import ImplopsError, InputError
-from implops.facts.base import Fact, Unknown, build
+from implops.facts.base import Fact, Unknown, attempt, build, known
 from implops.facts.planned import Planned
 from implops.facts.script import Probe, assemble, load_probe, parse, write
 from implops.remote import Connection, ConnectionLost, Result, SudoRefused, connect, each
@@ -24,7 +25,8 @@ OUTPUT_LIMIT = 4 * 2**20
 
 
 # What the record keeps of how a host was asked, so that its answers can be judged again (history.py).
-ASKED = ("sudo", "login_ms", "trip_ms", "noise", "trips", "sent", "received", "deep", "untested")
+ASKED = ("sudo", "login_ms", "trip_ms", "noise", "trips", "again", "sent", "received", "ahead",
+         "open", "deep", "untested")  # fmt: skip
 
 
 @dataclass
@@ -39,9 +41,14 @@ class Seen:
     trip_ms: int = 0
     noise: int = 0
     trips: int = 0
+    # Trips that only read the clock once more, because the first one left too much open.
+    again: int = 0
     # This machine's clock around the first trip, in microseconds: the host's own readings lie between.
     sent: int = 0
     received: int = 0
+    # The host's clock minus ours, from the trip that leaves least open, and half of what it leaves open. Microseconds.
+    ahead: int | None = None
+    open: int = 0
     # Whether the tests of trip 3 were wanted, and why they were not made all the same: a reason and its detail.
     deep: bool = False
     untested: str = ""
@@ -125,8 +132,41 @@ def ask_host(site: Site, seen: Seen, scripts: list[Script], seconds: float = TRI
                 seen.trip_ms, seen.noise = round(result.seconds * 1000), answer.noise
             seen.raw[trip] = result.out
             seen.facts.update({kind: build(kind, answer.sections[kind.section]) for kind in wanted})
+            if trip == 1:
+                _compare_clocks(connection, seen)
         seen.trips += connection.trips
     return seen
+
+
+# A clock that is read with this much left open says nothing about differences that matter (TIM03: 100 ms).
+_OPEN_MICROS = 150_000
+_AGAIN = 3
+
+
+def _compare_clocks(connection: Connection, seen: Seen) -> None:
+    """The host's clock against ours: from the first trip; on a busy line by itself, and the best reading counts."""
+    from implops.facts.clock import Finish, Start
+
+    start, finish = attempt(lambda: known(seen.fact(Start)).at), attempt(lambda: known(seen.fact(Finish)).at)
+    if isinstance(start, Unknown) or isinstance(finish, Unknown):
+        return
+    _closer(seen, start, finish, seen.sent, seen.received)
+    while seen.open > _OPEN_MICROS // 2 and seen.again < _AGAIN:
+        seen.again += 1
+        try:
+            result = connection.run("date +%s%N", timeout=TRIP_SECONDS)
+        except ConnectionLost:
+            return
+        text = result.text.strip()
+        if re.fullmatch(r"[0-9]{18,19}", text, re.ASCII):
+            _closer(seen, int(text) // 1000, int(text) // 1000, result.sent, result.received)
+
+
+def _closer(seen: Seen, first: int, last: int, sent: int, received: int) -> None:
+    """Between ``sent`` and ``received`` of ours lie ``first`` and ``last`` of the host's."""
+    half = max(0, received - sent - (last - first)) // 2
+    if seen.ahead is None or half < seen.open:
+        seen.ahead, seen.open = (first + last) // 2 - (sent + received) // 2, half
 
 
 def _trip(connection: Connection, seen: Seen, script: str, seconds: float) -> Result:

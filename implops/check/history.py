@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -51,8 +51,10 @@ def verdicts_of(store: Store, run: str) -> list[dict[str, Any]]:
     return [verdict for one in store.events(kind="host.checked", run=run) for verdict in one.payload["verdicts"]]
 
 
-def compare(before: Iterable[dict[str, Any]], after: Sequence[Verdict]) -> list[Change]:
-    """Changes in the order of ``after``; what is no longer asked is cleared when it was a fault."""
+def compare(before: Iterable[dict[str, Any]], after: Sequence[Verdict], steady: Collection[str] = ()) -> list[Change]:
+    """Changes in the order of ``after``; what is no longer asked is cleared when it was a fault. ``steady``: ids whose
+    value is news whenever it changes, though it is no fault (what a licence is bound to).
+    """
     old = {(one["host"], one["id"], one["target"]): one for one in before}
     found = []
     for verdict in after:
@@ -65,7 +67,7 @@ def compare(before: Iterable[dict[str, Any]], after: Sequence[Verdict]) -> list[
         elif was_bad and not bad:
             assert was
             found.append(Change("cleared", *known, was["actual"], one["actual"]))
-        elif was and was["actual"] != one["actual"] and bad:
+        elif was and was["actual"] != one["actual"] and (bad or one["id"] in steady):
             found.append(Change("drifted", *known, was["actual"], one["actual"]))
     gone = [one for one in old.values() if one["state"] in _BAD]
     return [*found, *(Change("cleared", one["id"], one["host"], one["target"], one["actual"], "—") for one in gone)]

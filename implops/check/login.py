@@ -12,7 +12,7 @@ import re
 import select
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import paramiko
@@ -159,46 +159,57 @@ def _text(value: object) -> str:
 
 def _words(said: str) -> str:
     """The server's own words in one line, without the ports of our forward."""
-    first = re.sub(r"(?s)^.*?port [0-9]+ failed: ", "", said)
+    # A client that was refused with TLS tries again without: both say the same.
+    first = re.sub(r"^.*?port [0-9]+ failed: ", "", said.partition("\nconnection to server")[0])
     match = re.fullmatch(r"\((\d+), ['\"](.*)['\"]\)", first.strip(), re.DOTALL)
     return redactor.text(" ".join((match[2] if match else first).split())[:_MOST_WORDS])
 
 
 @contextlib.contextmanager
 def forward(connection: Connection, address: str, port: int) -> Iterator[int]:
-    """A port of this computer's loopback that leads through the host to ``address:port``, for one connection.
+    """A port of this computer's loopback that leads through the host to ``address:port`` while the block runs.
 
     Raises HostError when the host's SSH server forwards nothing, Refused when the other end cannot be reached.
     """
+    transport = connection.transport
+
+    def reach() -> paramiko.Channel:
+        return transport.open_channel("direct-tcpip", (address, port), ("127.0.0.1", 0), timeout=SECONDS)
+
     try:
-        channel = connection.transport.open_channel("direct-tcpip", (address, port), ("127.0.0.1", 0), timeout=SECONDS)
+        first = reach()
     except paramiko.ChannelException as error:
         if error.code == OPEN_FAILED_CONNECT_FAILED:
             raise Refused(error.text) from None
         raise HostError("remote.lost", host=connection.name) from None
     except (paramiko.SSHException, OSError):
         raise HostError("remote.lost", host=connection.name) from None
-    with contextlib.closing(channel), socket.create_server(("127.0.0.1", 0), backlog=1) as server:
+    with contextlib.closing(first), socket.create_server(("127.0.0.1", 0), backlog=4) as server:
         server.settimeout(SECONDS)
-        pump = threading.Thread(target=_pump, args=(server, channel), daemon=True)
-        pump.start()
+        threading.Thread(target=_accept, args=(server, first, reach), daemon=True).start()
         yield int(server.getsockname()[1])
-        channel.close()
-    pump.join(SECONDS)
 
 
-def _pump(server: socket.socket, channel: paramiko.Channel) -> None:
+def _accept(server: socket.socket, first: paramiko.Channel, reach: Callable[[], paramiko.Channel]) -> None:
+    """One channel a connection: a client that was refused with TLS tries again without. Ends with the socket."""
+    channel: paramiko.Channel | None = first
     with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
-        plain, _ = server.accept()
-        with plain:
-            while True:
-                both: list[Any] = [plain, channel]
-                ready, _, _ = select.select(both, [], [], 1.0)
-                if plain in ready:
-                    block = plain.recv(32768)
-                    channel.sendall(block)
-                elif channel in ready:
-                    block = channel.recv(32768)
-                    plain.sendall(block)
-                if (ready and not block) or channel.closed:
-                    return
+        while True:
+            plain, _ = server.accept()
+            threading.Thread(target=_pump, args=(plain, channel or reach()), daemon=True).start()
+            channel = None
+
+
+def _pump(plain: socket.socket, channel: paramiko.Channel) -> None:
+    with contextlib.suppress(OSError, EOFError, paramiko.SSHException), plain, contextlib.closing(channel):
+        while not channel.closed:
+            both: list[Any] = [plain, channel]
+            ready, _, _ = select.select(both, [], [], 1.0)
+            if plain in ready:
+                block = plain.recv(32768)
+                channel.sendall(block)
+            elif channel in ready:
+                block = channel.recv(32768)
+                plain.sendall(block)
+            if ready and not block:
+                return

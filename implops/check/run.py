@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
-from implops.check import registry, waivers
+from implops.check import coverage, differences, registry, waivers
 from implops.check.deep import deepen
 from implops.check.echo import prove
 from implops.check.gather import Seen, about, gather
@@ -34,6 +34,8 @@ class Outcome:
     seen: dict[str, Seen]
     verdicts: list[Verdict]
     finished: Event
+    covered: coverage.Coverage
+    differences: list[differences.Difference]
 
     @property
     def code(self) -> int:
@@ -136,6 +138,8 @@ def check(
             evidence = tuple(run.keep(raw) for raw in one.raw.values())
             mine = [verdict.payload() for verdict in verdicts if verdict.host == name]
             run.event("host.checked", {"host": name, "about": about(one), "verdicts": mine}, evidence)
+        chosen = {id: one for id, one in checks.items() if not only or id in only}
+        covered, unlike = coverage.of(chosen, verdicts), differences.find(site, seen)
         totals = {state: sum(one.state == state for one in verdicts) for state in STATES}
         blocking = [{"host": one.host, "id": one.id, "state": one.state} for one in verdicts if one.blocks]
         waived = [one for one in verdicts if one.state == "waived"]
@@ -157,7 +161,9 @@ def check(
                 },
                 "totals": {state: count for state, count in totals.items() if count},
                 "defined": len(checks),
+                "coverage": covered.payload(),
+                "differences": [one.payload() for one in unlike],
             },
         )
     assert run.finished
-    return Outcome(run.id, checks, seen, verdicts, run.finished)
+    return Outcome(run.id, checks, seen, verdicts, run.finished, covered, unlike)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,6 +12,7 @@ from implops.cli.output import Session, verb
 
 if TYPE_CHECKING:
     from implops.check.model import Result, Verdict
+    from implops.check.registry import Check
     from implops.check.run import Outcome
 
 _LANGUAGE = texts.from_environment()
@@ -49,7 +51,7 @@ def check(
         checks, verdicts = history.replay(site, store, history.find(store, replay), planned(site))
         _print(session, verdicts)
         click.echo(texts.say("check.replayed", run=history.find(store, replay), checks=len(checks)))
-        return _end(session, verdicts, before)
+        return _end(session, checks, verdicts, before)
     if retry_failed:
         only = history.not_passed(store, history.find(store, "last"))
         if not only:
@@ -67,7 +69,7 @@ def check(
     _answer(session, done)
     if done.finished.payload["complete"] and not no_document:
         emit(session, "check", done.run)
-    return _end(session, done.verdicts, before)
+    return _end(session, done.checks, done.verdicts, before)
 
 
 def _costs(session: Session, hosts: tuple[str, ...]) -> None:
@@ -81,13 +83,15 @@ def _costs(session: Session, hosts: tuple[str, ...]) -> None:
                                 seconds=format_seconds(cost.seconds)))  # fmt: skip
 
 
-def _end(session: Session, verdicts: list[Verdict], before: list[dict[str, Any]] | None) -> int:
+def _end(
+    session: Session, checks: dict[str, Check], verdicts: list[Verdict], before: list[dict[str, Any]] | None
+) -> int:
     """What has changed, when that was asked, and the exit code."""
     from implops.check.history import compare
     from implops.check.run import code
 
     if before is not None and not session.as_json:
-        changes = compare(before, verdicts)
+        changes = compare(before, verdicts, steady={one.id for one in checks.values() if one.steady})
         click.echo(texts.say("check.changes", count=len(changes)))
         for one in changes:
             title = f"{texts.say(f'check.{one.id}.title')} {one.target}".strip()
@@ -144,17 +148,50 @@ def _answer(session: Session, done: Outcome) -> None:
         session.answer({
             "run": done.run, "conclusion": done.finished.payload["conclusion"],
             "totals": done.finished.payload["totals"], "verdicts": [one.payload() for one in done.verdicts],
-            "hosts": {name: {"trips": seen.trips, "login_ms": seen.login_ms} for name, seen in done.seen.items()},
+            "coverage": done.covered.payload(), "differences": [one.payload() for one in done.differences],
+            "hosts": {name: {"trips": seen.trips, "again": seen.again, "login_ms": seen.login_ms}
+                      for name, seen in done.seen.items()},
         })  # fmt: skip
         return
     _print(session, done.verdicts)
     _remedies(session, done)
+    _unlike(done)
     totals = done.finished.payload["totals"]
     counts = "、".join(f"{texts.say(f'form.result.{state}')} {count}" for state, count in totals.items())
     slowest = max(((seen.login_ms + seen.trip_ms) / 1000 for seen in done.seen.values()), default=0.0)
-    click.echo(texts.say("check.coverage", hosts=len(done.seen), defined=len(done.checks), counts=counts,
-                         slowest=format_seconds(slowest)))  # fmt: skip
+    click.echo(texts.say("check.totals", hosts=len(done.seen), counts=counts, slowest=format_seconds(slowest)))
+    click.echo(_covered(done))
     click.echo(texts.say(f"check.concluded.{done.finished.payload['conclusion']}"))
+
+
+def _unlike(done: Outcome) -> None:
+    """Hosts of one role that are not alike."""
+    for one in done.differences:
+        values = " / ".join(f"{value}({' '.join(hosts)})" for value, hosts in one.values.items())
+        about = {"role": one.role, "what": texts.say(f"check.difference.{one.what}"), "values": values}
+        if one.odd:
+            click.echo(texts.say("check.unlike_odd", odd=" ".join(one.odd), **about))
+        else:
+            click.echo(texts.say("check.unlike", **about))
+
+
+def _covered(done: Outcome) -> str:
+    """How much of the catalogue was measured, and why the rest was not."""
+    covered = done.covered
+    lost = sum(len(ids) for ids in covered.not_measured.values())
+    line = texts.say("check.coverage", defined=covered.defined, measured=covered.measured,
+                     not_applicable=covered.not_applicable, lost=lost)  # fmt: skip
+    reasons = [
+        texts.say("check.covered_reason", reason=_reason(reason), ids=" ".join(ids))
+        for reason, ids in covered.not_measured.items()
+    ]
+    return f"{line}({';'.join(reasons)})" if reasons else line
+
+
+def _reason(note: str) -> str:
+    text = texts.find(f"check.note.{note}") or texts.find(f"form.result.{note}") or note
+    # The place of a detail ends the words that all of them share.
+    return re.split(r"[{(:（：]", text)[0]
 
 
 def _print(session: Session, verdicts: list[Verdict]) -> None:

@@ -20,7 +20,8 @@ pytestmark = pytest.mark.lab
 def findings(site: Site, code: int, trips: int = 2) -> dict[tuple[str, str, str], dict[str, str]]:
     """Verdicts of a run by host, id and target."""
     shown = json.loads(implops("check", site.path, "--json", code=code).stdout)
-    assert all(one["trips"] <= trips for one in shown["hosts"].values())
+    # On a busy machine a clock may be read once more by itself; that is counted apart.
+    assert all(one["trips"] - one["again"] <= trips for one in shown["hosts"].values())
     return {(one["host"], one["id"], one["target"]): one for one in shown["verdicts"]}
 
 
