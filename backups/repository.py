@@ -192,9 +192,13 @@ def pump(source: list, sink: list, chunk: int = 1 << 20, watch: object = None) -
     digest, size, committed = hashlib.sha256(), 0, False
     with tempfile.TemporaryFile() as log, tempfile.TemporaryFile() as source_log:
         target = subprocess.Popen(sink, stdin=subprocess.PIPE, stdout=log, stderr=log, preexec_fn=tied)
+        # When we are killed, the kernel closes our files first and tells our children afterwards, in the order of their
+        # birth. The source holds a copy of the sink's input: without it the sink could see the end of its input, and
+        # commit half a dump, before it is told to die.
         program = subprocess.Popen(
-            source, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=source_log, preexec_fn=tied
-        )
+            source, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=source_log, preexec_fn=tied,
+            pass_fds=(target.stdin.fileno(),),
+        )  # fmt: skip
         try:
             for block in iter(lambda: program.stdout.read1(chunk), b""):
                 if watch and watch(block):

@@ -7,7 +7,7 @@ from typing import Any
 from implops.deploy import probes
 from implops.site import Host, Site
 
-META = {"id": "jdk", "roles": ("app",), "needs": ("os_base",), "timeout": 900}
+META = {"id": "jdk", "roles": ("app",), "needs": ("os_base",), "timeout": 900, "rolling": True}
 
 
 def wanted(site: Site, host: Host) -> bool:

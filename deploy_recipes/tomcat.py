@@ -6,10 +6,10 @@ from typing import Any
 
 from implops.deploy import probes
 from implops.site import Host, Site
+from implops.site.model import TOMCAT_PORT
 
-META = {"id": "tomcat", "roles": ("app",), "needs": ("jdk",), "timeout": 900}
+META = {"id": "tomcat", "roles": ("app",), "needs": ("jdk",), "timeout": 900, "rolling": True}
 
-PORT = 8080
 OPEN_FILES = 65535
 # Engine -> Debian package of the JDBC driver, its file.
 DRIVERS = {
@@ -19,7 +19,7 @@ DRIVERS = {
 
 
 def wanted(site: Site, host: Host) -> bool:
-    return site.web is not None and site.jdk is not None
+    return site.web is not None and site.web.tomcat is not None and site.jdk is not None
 
 
 def _name(site: Site) -> str:
@@ -35,7 +35,7 @@ def sets(site: Site, host: Host) -> list[tuple[str, str, str]]:
     return [
         *(("package", name, "") for name in packages(site, host)),
         ("user", "tomcat", ""),
-        ("port", str(PORT), "tomcat"),
+        ("port", str(TOMCAT_PORT), "tomcat"),
         ("service", _name(site), ""),
     ]
 
@@ -47,7 +47,7 @@ def params(site: Site, host: Host) -> dict[str, Any]:
         "jdk": site.jdk.major,
         "heap_mib": site.web.heap // 2**20,
         "address": host.address,
-        "port": PORT,
+        "port": TOMCAT_PORT,
         "zone": site.time.zone,
         "driver": DRIVERS[site.database.engine][1] if site.database else "",
     }
@@ -88,4 +88,4 @@ def install() -> None:
 
 
 def verify(site: Site, host: Host) -> list[probes.Probe]:
-    return [probes.active(f"{_name(site)}.service"), probes.tcp(host.address, PORT, deadline_s=120)]
+    return [probes.active(f"{_name(site)}.service"), probes.tcp(host.address, TOMCAT_PORT, deadline_s=120)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -31,13 +32,18 @@ _QUIET = ("pass", "skip", "info")
 @click.option("--no-document", is_flag=True, help=texts.say("check.option.no_document", lang=_LANGUAGE))
 @click.option("--deep", is_flag=True, help=texts.say("check.option.deep", lang=_LANGUAGE))
 @click.option("--force-io", is_flag=True, help=texts.say("check.option.force_io", lang=_LANGUAGE))
+@click.option("--fix-script", type=click.Path(path_type=Path, dir_okay=False),
+              help=texts.say("check.option.fix_script", lang=_LANGUAGE))  # fmt: skip
+@click.option("--apply", "mend", is_flag=True, help=texts.say("check.option.apply", lang=_LANGUAGE))
+@click.option("--yes", is_flag=True, help=texts.say("check.option.yes", lang=_LANGUAGE))
 @click.option("--explain", metavar="ID", default="", help=texts.say("check.option.explain", lang=_LANGUAGE))
 def check(
     session: Session, only: tuple[str, ...], hosts: tuple[str, ...], retry_failed: bool, replay: str | None,
     diff: str | None, form: str | None, no_document: bool, deep: bool, force_io: bool,
-    explain: str,
+    fix_script: Path | None, mend: bool, yes: bool, explain: str,
 ) -> int:  # fmt: skip
     from implops.check import history, run
+    from implops.cli import mending
     from implops.cli.forms import emit
     from implops.deploy.recipes import planned
     from implops.errors import InputError
@@ -69,7 +75,14 @@ def check(
     _answer(session, done)
     if done.finished.payload["complete"] and not no_document:
         emit(session, "check", done.run)
-    return _end(session, done.checks, done.verdicts, before)
+    code = _end(session, done.checks, done.verdicts, before)
+    if fix_script or mend:
+        fixes = mending.plan(session, done)
+        if fix_script:
+            mending.write(session, done.run, fixes, fix_script)
+        if mend:
+            return mending.apply(session, done, fixes, yes=yes)
+    return code
 
 
 def _costs(session: Session, hosts: tuple[str, ...]) -> None:

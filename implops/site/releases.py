@@ -22,7 +22,7 @@ def missing(site: Site, releases: Mapping[str, str]) -> Iterator[tuple[tuple[str
         wanted.append(("db", ("database", "major"), site.database.engine, site.database.major))
     if site.jdk:
         wanted.append(("app", ("jdk", "major"), "jdk", site.jdk.major))
-    if site.web:
+    if site.web and site.web.tomcat:
         wanted.append(("app", ("web", "tomcat"), "tomcat", site.web.tomcat))
     for role, key, what, major in wanted:
         for host in site.with_role(role):
