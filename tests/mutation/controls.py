@@ -4,11 +4,13 @@ exactly at ``want``, and one step beyond each.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from implops.check.judge import NAMEPLATE_PERCENT
 from implops.check.limits import Limit
+from mutation import recorded
 
 Lines = dict[str, str | tuple[str, ...]]
 # host -> section -> lines
@@ -55,12 +57,10 @@ def _df(host: str, column: str) -> Callable[[int], Answers]:
             used, free = value * 1000, (100 - value) * 1000
         elif column == "inodes":
             left = inodes // 100 * value
-        mount = "/data" if host == "db1" else "/"
-        paths = {"db1": (mount, mount), "app1": ()}[host]
-        targets = (*paths, "/", "/", "/", "/", "/")
+        asked = re.findall(r"(?m)^parent\t\S+ (\S+)$", recorded.answers(recorded.site())[host][1].decode())
         return {host: {"disks": {
-            "dfk": tuple(f"/dev/x {size} {used} {free} 1% {one}" for one in targets),
-            "dfi": tuple(f"/dev/x {inodes} {inodes - left} {left} 1% {one}" for one in targets),
+            "dfk": tuple(f"/dev/x {size} {used} {free} 1% {one}" for one in asked),
+            "dfi": tuple(f"/dev/x {inodes} {inodes - left} {left} 1% {one}" for one in asked),
         }}}  # fmt: skip
 
     return put

@@ -10,6 +10,7 @@ from mutation.bench import batches
 from mutation.controls import CONTROLS, Control, beyond
 from mutation.fault import Fault, shell
 
+from implops import kit
 from implops.check.limits import Limit, Limits
 
 CHECKS = recorded.checks()
@@ -70,3 +71,16 @@ def test_at_the_limit_nothing_fires_and_one_step_beyond_it_does(control: Control
     if limit.need is not None:
         assert _said(control, limit.need) == ("pass" if limit.want in (None, limit.need) else "warn")
         assert _said(control, beyond(limit.need, control, ceiling=check.ceiling)) == (control.fires or check.severity)
+
+
+def test_every_edit_of_the_site_file_finds_its_place() -> None:
+    shipped = kit.annotated_site().read_text(encoding="utf-8")
+    texts = {"bare": shipped, "deployed": shipped, "mariadb": catalogue.of_mariadb(shipped)}
+    catalogue.of_trixie(shipped)
+    words = {f"@{host.name}@": host.address for host in recorded.site().hosts.values()}
+    words |= {"@net@": "10.77.1", "@gateway@": "10.77.1.1"}
+    for one in FAULTS:
+        for old, _ in (pair for step in one.steps for pair in step.edit):
+            for word, value in words.items():
+                old = old.replace(word, value)
+            assert texts[one.scene].count(old) == 1, (one.id, old)
