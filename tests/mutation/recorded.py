@@ -112,11 +112,11 @@ def answers(site: Site) -> dict[str, dict[int, bytes]]:
             for name in site.hosts}  # fmt: skip
 
 
-def look(site: Site, told: dict[str, dict[int, bytes]], only: str) -> list[Verdict]:
+def look(site: Site, told: dict[str, dict[int, bytes]], only: str, login_ms: int = 0) -> list[Verdict]:
     """Verdicts of one check over answers, nothing deployed and nothing planned."""
     seen = {}
     for name, trips in told.items():
-        one = Seen(site.hosts[name], sent=0, received=0)
+        one = Seen(site.hosts[name], login_ms=login_ms)
         for trip, raw in trips.items():
             nonce = _NONCE.search(raw)
             wanted = [kind for kind in kinds() if kind.trip == trip]

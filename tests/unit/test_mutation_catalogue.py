@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from mutation import catalogue, recorded
 from mutation.bench import batches
-from mutation.controls import CONTROLS, Control, beyond
+from mutation.controls import CONTROLS, LOGIN, Control, beyond
 from mutation.fault import Fault, shell
 
 from implops import kit
@@ -23,6 +23,12 @@ def test_a_fault_names_checks_that_exist_and_gives_reasons() -> None:
         named = {one.id} | {id.rpartition("/")[2] for id in one.follows} - {"*"}
         assert named <= known, one.what
         assert all(one.follows.values()), one.what
+
+
+def test_every_check_has_a_fault_on_a_host_or_a_reason_why_not() -> None:
+    on_hosts, noted = {one.id for one in FAULTS}, {one.id for one in recorded.FAULTS}
+    assert not set(CHECKS) - on_hosts - noted
+    assert all(one.why for one in recorded.FAULTS)
 
 
 def test_faults_that_could_meet_are_put_apart() -> None:
@@ -50,11 +56,15 @@ def test_a_recorded_fault_is_caught(proof: recorded.Proof) -> None:
 def _said(control: Control, value: int) -> str:
     site = recorded.site()
     told = recorded.answers(site)
+    login_ms = 0
     for host, sections in control.put(value).items():
         for section, lines in sections.items():
+            if section == LOGIN:
+                login_ms = int(str(lines["login_ms"]))
+                continue
             trip = recorded.trip_of(told[host], section)
             told[host][trip] = recorded.edit(told[host][trip], section, lines)
-    found = [one for one in recorded.look(site, told, control.id) if one.host == control.host]
+    found = [one for one in recorded.look(site, told, control.id, login_ms) if one.host == control.host]
     chosen = [one for one in found if not control.target or one.result.target == control.target]
     return chosen[0].state
 
