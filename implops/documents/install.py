@@ -291,6 +291,11 @@ def _faults(frame: Frame) -> Table | None:
             handling = "mended" if mended else "rolled_back" if frame.of_kind("deploy.rolled_back") else "open"
             rows.append((event.payload["host"], _named(event.payload, frame), _fault(frame, error),
                          frame.say(f"form_install.handling.{handling}")))  # fmt: skip
+    for one in _asked(frame):
+        if one["state"] == "fail":
+            handling = "rolled_back" if frame.of_kind("deploy.rolled_back") else "open"
+            rows.append((one["host"], one["name"], error_text(one["error"], frame.language),
+                         frame.say(f"form_install.handling.{handling}")))  # fmt: skip
     return Table(frame.say("form_install.faults"), columns, tuple(rows)) if rows else None
 
 

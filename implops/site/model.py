@@ -16,6 +16,7 @@ from implops.site.fields import (
     Address,
     Argument,
     Collation,
+    Days,
     Domain,
     Duration,
     Encoding,
@@ -39,6 +40,8 @@ from implops.site.fields import (
     Zone,
 )
 
+# The architecture that everything here is proved on.
+ARCH = "amd64"
 TOMCAT_PORT = 8080
 ROLES = ("db", "app", "dns", "storage")
 Role = Literal["db", "app", "dns", "storage"]
@@ -78,6 +81,8 @@ class Host(Part):
     address: Address
     roles: list[Role] = Field(min_length=1)
     owner: Text = "-"
+    # Room and rack, printed on the check sheet.
+    place: Text = "-"
     port: Port | None = None
     # Software of ours is there already and is meant to be (OS12).
     existing: bool = False
@@ -144,6 +149,13 @@ class Dns(Part):
 
 class Jdk(Part):
     major: Literal[8, 11, 17, 21]
+    # A JDK that the engineer brings, instead of Debian's package.
+    archive: LocalPath | None = None
+
+    @property
+    def home(self) -> str:
+        """JAVA_HOME on the hosts."""
+        return f"/opt/implops/jdk/{self.major}" if self.archive else f"/usr/lib/jvm/java-{self.major}-openjdk-{ARCH}"
 
 
 class Tls(Part):
@@ -162,6 +174,8 @@ class Tls(Part):
 class Web(Part):
     # Of a WAR; a program with a port of its own needs none.
     tomcat: Literal[9, 10, 11] | None = None
+    # A Tomcat that the engineer brings, instead of Debian's package.
+    archive: LocalPath | None = None
     heap: Size = 512 * 2**20
     proxy: Literal["nginx"] = "nginx"
     port: Port = 80
@@ -367,6 +381,28 @@ class Signatures(Part):
     signers: LocalPath | None = None
 
 
+class Mend(Part):
+    """Who puts right what a check finds, by its kind; otherwise the owner of the host. ``due``: days to do it."""
+
+    network: Text | None = None
+    system: Text | None = None
+    storage: Text | None = None
+    database: Text | None = None
+    application: Text | None = None
+    due: Days | None = None
+
+
+class Attest(Part):
+    """What no machine can measure; a person answers for it. ``required``: a missing or bad answer shuts the gate."""
+
+    id: Annotated[str, StringConstraints(pattern=r"^M[0-9]{2}$")]
+    title: Text
+    hosts: list[HostName] = Field(default_factory=list)
+    owner: Text = "-"
+    required: bool = False
+    valid: Days = 90
+
+
 class Lab(Part):
     """Only in sites that exist in the lab; such a site's documents are stamped 演练."""
 
@@ -401,6 +437,8 @@ class Site(Part):
     backup: Backup | None = None
     waive: list[Waiver] = Field(default_factory=list)
     signatures: Signatures | None = None
+    mend: Mend = Mend()
+    attest: list[Attest] = Field(default_factory=list)
     lab: Lab | None = None
 
     _path: Path = PrivateAttr(Path())
