@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from mutation import catalogue, recorded
-from mutation.bench import batches
+from mutation import catalogue, page, recorded
+from mutation.bench import Outcome, batches
 from mutation.controls import CONTROLS, LOGIN, Control, beyond
 from mutation.fault import Fault, shell
 
@@ -94,3 +94,14 @@ def test_every_edit_of_the_site_file_finds_its_place() -> None:
             for word, value in words.items():
                 old = old.replace(word, value)
             assert texts[one.scene].count(old) == 1, (one.id, old)
+
+
+def test_totals_count_ids_and_what_was_not_tried_is_missed() -> None:
+    def outcome(id: str, **more: Any) -> Outcome:
+        return Outcome(Fault(id, "db1", id, (), "fail", "x"), **more)
+
+    tried = [outcome("OS01"), outcome("OS01", missed="why"), outcome("OS02", collateral=["x"]), outcome("OS03")]
+    proof = recorded.Proof("LIM10", "why", "what", "fail", "1", "")
+    assert page.totals(["OS01", "OS02", "OS03", "OS04", "LIM10"], tried, [proof], ["alarm"]) == {
+        "caught": 1, "missed": 2, "collateral": 1, "recorded": 1, "false_alarms": 1, "total": 5,
+    }  # fmt: skip
