@@ -59,13 +59,11 @@ def test_a_deployed_server_passes_and_its_faults_have_their_values(deployed: Sit
     assert healthy["dns1", "DNS10", "← *"]["state"] == "pass"
     settings = ("max_connections=20", "shared_buffers=16MB", "fsync=off", "timezone=UTC", "archive_mode=on",
                 "archive_command=false")  # fmt: skip
-    on(site, "db1", f"f=$(ls -d /etc/postgresql/*/main/conf.d)/fault.conf; printf '%s\\n' {' '.join(settings)} >$f; chmod 644 $f; "
-       f"cp -a {HBA} /run/hba.kept; sed -i '/{address}/d' {HBA}; {RESTART}")  # fmt: skip
-    on(
-        site,
-        "dns1",
-        "cp -a /etc/bind/named.conf /run/named.kept; sed -i 's/notify no;/notify no/' /etc/bind/named.conf",
-    )
+    write = f"printf '%s\\n' {' '.join(settings)} >$f; chmod 644 $f"
+    on(site, "db1", f"f=$(ls -d /etc/postgresql/*/main/conf.d)/fault.conf; {write}; cp -a {HBA} /run/hba.kept; "
+       f"sed -i '/{address}/d' {HBA}; {RESTART}")  # fmt: skip
+    break_it = """sed -i 's/version "none";/version "none"/' /etc/bind/named.conf"""
+    on(site, "dns1", f"cp -a /etc/bind/named.conf /run/named.kept; {break_it}")
     try:
         found = checked(site)
     finally:
