@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from implops.check.registry import check
-from implops.facts.base import Unknown
+from implops.facts.base import NotMeasured, Unknown
 from implops.facts.clock import Clock, Finish, Start
 from implops.units import format_seconds
 
@@ -29,13 +29,13 @@ def offset(case):
 
 
 def skews(case):
-    """Host -> (offset to this machine's clock, half the uncertainty), microseconds, from the midpoints of one trip."""
-    found = {}
+    """Host -> (difference to this machine's clock, half of what the trip leaves open), microseconds."""
     for one in case.cases:
-        start, finish = one.fact(Start).at, one.fact(Finish).at
-        ours, theirs = (one.seen.sent + one.seen.received) // 2, (start + finish) // 2
-        found[one.host.name] = (theirs - ours, max(0, one.seen.received - one.seen.sent - (finish - start)) // 2)
-    return found
+        # Without both readings there is no difference: the reason is that of the reading that is missing.
+        _ = (one.fact(Start).at, one.fact(Finish).at)
+        if one.seen.ahead is None:
+            raise NotMeasured(Unknown("missing", "clock"))
+    return {one.host.name: (one.seen.ahead, one.seen.open) for one in case.cases}
 
 
 @check("TIM03", "skew", scope="site", unit="ms", ceiling=True)

@@ -145,7 +145,7 @@ def leftover(case):
     return case.bad(shown, "—", note="leftover")
 
 
-@check("OS13", "os.agents", severity="warn")
+@check("OS13", "os.agents", severity="warn", steady=True)
 def agents(case):
     """Recorded: whoever owns them has to leave the product's folders alone."""
     found = sorted(set(_AGENTS) & set(case.fact(Running).processes))

@@ -21,7 +21,8 @@ ROWS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
 
 def wanted(site: Site, host: Host) -> bool:
-    return site.database is not None and site.database.engine == "mariadb" and not site.database.existing
+    database = site.database
+    return database is not None and database.engine == "mariadb" and not database.existing
 
 
 def packages(site: Site, host: Host) -> list[str]:

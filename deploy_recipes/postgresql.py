@@ -20,7 +20,8 @@ OPEN_FILES = TASKS = 65535
 
 
 def wanted(site: Site, host: Host) -> bool:
-    return site.database is not None and site.database.engine == "postgresql" and not site.database.existing
+    database = site.database
+    return database is not None and database.engine == "postgresql" and not database.existing
 
 
 def packages(site: Site, host: Host) -> list[str]:

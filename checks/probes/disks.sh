@@ -22,7 +22,7 @@ else no dfk# "tool df"; no dfi# "tool df"; fi
 c=0
 for d in $DIRS; do
   if [ -d "$d" ]; then
-    if e=$(ls -A "$d"); then kv dir "$d $(printf '%s' "$e" | grep -c .)"; else kv dir "$d ?"; fi
+    if e=$(ls -A "$d"); then l=$IFS; IFS=$NL; set -- $e; IFS=$l; kv dir "$d $# $1"; else kv dir "$d ?"; fi
   elif [ -e "$d" ]; then kv dir "$d !"
   else kv dir "$d -"; fi
   c=$((c+1))

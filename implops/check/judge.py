@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, TypeVar
 
 from implops.check.gather import Seen
@@ -32,6 +33,14 @@ class Scene:
     done: Mapping[str, Iterable[str]]
     limits: Limits
 
+    @cached_property
+    def planned_of(self) -> dict[str, list[Planned]]:
+        """What recipes set, by host."""
+        found: dict[str, list[Planned]] = {}
+        for one in self.planned:
+            found.setdefault(one.host, []).append(one)
+        return found
+
 
 class Case:
     """One check on one host: facts, thresholds, and the words for what came of it."""
@@ -52,10 +61,11 @@ class Case:
     def planned(self, kind: str, name: str, host: str | None = None) -> Planned | None:
         """What a recipe sets of this kind and name, on this host or another."""
         where = host or self.host.name
-        return next((p for p in self.scene.planned if (p.host, p.kind, p.name) == (where, kind, name)), None)
+        mine = self.scene.planned_of.get(where, ())
+        return next((one for one in mine if (one.kind, one.name) == (kind, name)), None)
 
     def plans(self, kind: str) -> list[Planned]:
-        return [one for one in self.scene.planned if (one.host, one.kind) == (self.host.name, kind)]
+        return [one for one in self.scene.planned_of.get(self.host.name, ()) if one.kind == kind]
 
     def post(self, planned: Planned) -> bool:
         """Whether the recipe has run there: what it sets must be there then."""
@@ -181,7 +191,8 @@ class SiteCase(Case):
 
 def judge(scene: Scene, checks: Mapping[str, Check], only: Iterable[str] | None = None) -> list[Verdict]:
     """Verdicts in the order of hosts in the site file, then of the catalogue. A check that raises is its own error."""
-    chosen = [one for one in checks.values() if only is None or one.id in set(only)]
+    wanted = None if only is None else set(only)
+    chosen = [one for one in checks.values() if wanted is None or one.id in wanted]
     by_host: dict[str, list[Verdict]] = {name: [] for name in scene.seen}
     for check in chosen:
         if check.scope == "site":

@@ -40,10 +40,13 @@ class Room:
 
 @dataclass(frozen=True)
 class Directory:
-    """``entries`` is None where nothing is; ``readable`` is False for what is no readable directory."""
+    """``entries`` is None where nothing is; ``readable`` is False for what is no readable directory; ``first``: a name
+    of what is in it.
+    """
 
     entries: int | None
     readable: bool
+    first: str = ""
 
 
 def declared(site: Site, host: Host) -> dict[str, str]:
@@ -171,4 +174,5 @@ def _queue(text: str) -> Queue:
 def _directory(value: str) -> Directory:
     if value in ("-", "?", "!"):
         return Directory(None if value == "-" else 0, readable=value == "-")
-    return Directory(to_int(value, "dir"), readable=True)
+    count, _, first = value.partition(" ")
+    return Directory(to_int(count, "dir"), readable=True, first=first)
