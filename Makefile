@@ -21,7 +21,7 @@ demo: setup     ## the whole path once on four real hosts; documents in demo-out
 test: setup lint test-unit test-lab   ## everything: lint, unit tests, lab stories
 
 test-unit: setup
-	$(PY) -m pytest tests/unit
+	$(PY) -m pytest tests/unit -n 2 --dist loadfile
 
 test-lab: setup
 	$(PY) -m pytest tests/lab -m "not full"

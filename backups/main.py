@@ -19,6 +19,7 @@ import time
 from datetime import datetime
 from pathlib import Path
 
+import mariadb
 import postgresql
 import program
 from repository import Failed, Repository, Unsure
@@ -28,7 +29,7 @@ STATE = Path("/var/lib/implops/backup")
 LOCK = Path("/run/implops-backup.lock")
 # Backups that stand for a stage of the project: the way back to it.
 MILESTONES = ("deploy", "after_import")
-ENGINES = {"postgresql": postgresql, "files": program}
+ENGINES = {"postgresql": postgresql, "mariadb": mariadb, "files": program}
 
 
 class Stop(Exception):

@@ -109,7 +109,8 @@ def lang(case):
 
 @check("LOC02", "locale.avail", roles=("db",))
 def locale(case):
-    if case.site.database is None:
+    # MariaDB brings its collations along; PostgreSQL takes the system's.
+    if case.site.database is None or case.site.database.engine != "postgresql":
         return case.skip("no_database")
     name, _, charset = case.site.database.locale.partition(".")
     wanted = f"{name}.{charset.lower().replace('-', '')}" if charset else name

@@ -16,6 +16,19 @@ RELEASES = "/opt/implops/releases"
 FILES = "/var/lib/implops/bundle/files"
 
 
+DRIVERS = {"postgresql": "org.postgresql.Driver", "mariadb": "org.mariadb.jdbc.Driver"}
+
+
+def url(site: Site) -> str:
+    """Where the application finds its database; MariaDB's driver has to be told to use TLS."""
+    database = site.database
+    assert database
+    place = f"{site.only('db').address}:{database.port}/{database.name}"
+    if database.engine == "mariadb":
+        return f"jdbc:mariadb://{place}?useSsl=true&trustServerCertificate=true"
+    return f"jdbc:postgresql://{place}"
+
+
 def wanted(site: Site, host: Host) -> bool:
     return bool(site.system and site.system.kind == "war" and site.web)
 
@@ -33,7 +46,8 @@ def params(site: Site, host: Host) -> dict[str, Any]:
     if site.database:
         source = {
             "name": f"jdbc/{site.database.name}",
-            "url": f"jdbc:postgresql://{site.only('db').address}:{site.database.port}/{site.database.name}",
+            "driver": DRIVERS[site.database.engine],
+            "url": url(site),
             "user": site.database.app.role,
             "password": site.database.app.password.resolve(),
             "pool": site.pool,

@@ -20,7 +20,7 @@ OPEN_FILES = TASKS = 65535
 
 
 def wanted(site: Site, host: Host) -> bool:
-    return site.database is not None and not site.database.existing
+    return site.database is not None and site.database.engine == "postgresql" and not site.database.existing
 
 
 def packages(site: Site, host: Host) -> list[str]:

@@ -11,6 +11,11 @@ META = {"id": "tomcat", "roles": ("app",), "needs": ("jdk",), "timeout": 900}
 
 PORT = 8080
 OPEN_FILES = 65535
+# Engine -> Debian package of the JDBC driver, its file.
+DRIVERS = {
+    "postgresql": ("libpostgresql-jdbc-java", "/usr/share/java/postgresql.jar"),
+    "mariadb": ("libmariadb-java", "/usr/share/java/mariadb-java-client.jar"),
+}
 
 
 def wanted(site: Site, host: Host) -> bool:
@@ -23,8 +28,7 @@ def _name(site: Site) -> str:
 
 
 def packages(site: Site, host: Host) -> list[str]:
-    driver = ["libpostgresql-jdbc-java"] if site.database else []
-    return [_name(site), *driver]
+    return [_name(site), *([DRIVERS[site.database.engine][0]] if site.database else [])]
 
 
 def sets(site: Site, host: Host) -> list[tuple[str, str, str]]:
@@ -45,7 +49,7 @@ def params(site: Site, host: Host) -> dict[str, Any]:
         "address": host.address,
         "port": PORT,
         "zone": site.time.zone,
-        "driver": site.database is not None,
+        "driver": DRIVERS[site.database.engine][1] if site.database else "",
     }
 
 
@@ -76,7 +80,7 @@ def install() -> None:
     if d.driver:
         # The container opens the connections, so the driver belongs to it and not to the WAR.
         ops.links(
-            [(f"/usr/share/{d.tomcat}/lib/postgresql.jar", "/usr/share/java/postgresql.jar")],
+            [(f"/usr/share/{d.tomcat}/lib/{d.driver.rpartition('/')[2]}", d.driver)],
             name="recipe.tomcat.driver",
         )
     ops.service([unit], name="recipe.tomcat.enabled")

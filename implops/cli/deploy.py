@@ -43,8 +43,7 @@ class _Outcome:
 @click.option("--break-lock", metavar="REASON", default="", help=texts.say("deploy.break_lock", lang=_LANGUAGE))
 def deploy(session: Session, yes: bool, dry_run: bool, resume: str | None, break_lock: str) -> int:
     from implops import lock
-    from implops.bundle import latest
-    from implops.bundle import verify as verify_bundle
+    from implops.bundle import trusted
     from implops.check.sitehash import site_hash
     from implops.cli.forms import emit
     from implops.deploy import hosts as reached
@@ -67,7 +66,7 @@ def deploy(session: Session, yes: bool, dry_run: bool, resume: str | None, break
         check = environment.require(store, site, digest)
     machine = ready(site.state, disk=_DISK)
     with session.phase(texts.say("deploy.verifying_bundle")):
-        bundle = verify_bundle(latest(site))
+        bundle = trusted(site)
     _print_plan(session, made, bundle)
     session.ask(texts.say("deploy.ask", hosts=len(made.hosts()), steps=len(made.steps)), yes=yes)
     run_id = earlier.run if earlier else new_run()
@@ -149,12 +148,18 @@ def _ask_again(session: Session) -> None:
 
 
 def _push(session: Session, open_: dict[str, Connection], bundle: Bundle, run: Run) -> None:
-    from implops.bundle import push
+    from implops.bundle import look, push
     from implops.errors import ImplopsError
     from implops.remote import each
 
     hosts = [session.site.hosts[name] for name in open_]
-    answers = each(hosts, lambda host: push(open_[host.name], bundle, host.name, session.story))
+    # Nothing is copied anywhere before every host has said that the bundle fits it.
+    fits = each(hosts, lambda host: look(open_[host.name], bundle, host.name))
+    for fit in fits.values():
+        if isinstance(fit, ImplopsError):
+            raise fit
+    there = {name: fit for name, fit in fits.items() if not isinstance(fit, ImplopsError)}
+    answers = each(hosts, lambda host: push(open_[host.name], bundle, host.name, session.story, there[host.name]))
     for name, answer in answers.items():
         if isinstance(answer, ImplopsError):
             raise answer

@@ -95,6 +95,12 @@ def psql(database: str, port: int, *arguments: str) -> str:
     return f"cd / && runuser -u postgres -- psql -XAtqw -v ON_ERROR_STOP=1 {options}"
 
 
+def mariadb(*arguments: str) -> str:
+    """The client as the server's root through the host's own socket; stops at the first error."""
+    options = "--no-defaults --socket=/run/mysqld/mysqld.sock --default-character-set=utf8mb4 -NB"
+    return f"mariadb {options} {_q(*arguments)}"
+
+
 @operation()
 def bounded_shell(
     command: str, seconds: int = 60, unless: str | None = None, stdin: str | None = None
@@ -232,6 +238,16 @@ def sql(wants: Sequence[Want], database: str, port: int, transaction: bool = Tru
     if do:
         alone = ["-1"] if transaction else []
         yield StringCommand(guarded(psql(database, port, *alone, "-f", "-"), 120), _stdin="\n".join(do) + "\n")
+
+
+@operation()
+def maria(wants: Sequence[Want]) -> Iterator[StringCommand]:
+    """The same for MariaDB, where a statement about the schema cannot be taken back by a transaction."""
+    asked = "; ".join(f"select if(coalesce(({one.holds}), false), 't', 'f')" for one in wants)
+    seen = fact(mariadb("-e", asked)).split()
+    do = [one.do for one, holds in zip(wants, seen, strict=True) if holds != "t"]
+    if do:
+        yield StringCommand(guarded(mariadb(), 120), _stdin="\n".join(do) + "\n")
 
 
 @operation()

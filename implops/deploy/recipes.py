@@ -139,7 +139,7 @@ def _refuse_unnamed(path: Path) -> None:
             and isinstance(node.func.value, ast.Name)
             and node.func.value.id in operations
             and node.func.attr.islower()
-            and node.func.attr not in ("template", "fact", "psql")
+            and node.func.attr not in ("template", "fact", "psql", "mariadb")
             and not any(keyword.arg == "name" for keyword in node.keywords)
         ):
             raise KitError(

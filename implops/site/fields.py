@@ -43,6 +43,8 @@ Zone = Annotated[str, _form("zone", r"[A-Za-z_]+(/[A-Za-z0-9_+-]+){0,2}", "Asia/
 # As /proc/mounts shows it.
 MountOption = Annotated[str, _form("option", r"[a-z_]+(=[A-Za-z0-9.:/-]+)?", "hard vers=4.2 nconnect=4")]
 GroupName = Annotated[str, _form("group", r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,60}", "vg0 tank")]
+# Of utf8mb4 only: a collation of another character set cannot hold every character.
+Collation = Annotated[str, _form("collation", r"utf8mb4_[a-z0-9_]{2,50}", "utf8mb4_nopad_bin")]
 Encoding = Annotated[str, _form("encoding", r"UTF8|utf8mb4", "UTF8 utf8mb4")]
 
 

@@ -9,10 +9,14 @@ from pathlib import PurePosixPath
 from typing import Protocol
 
 from implops.errors import SiteError
+from implops.site import releases
 from implops.site.model import ROLES, Site
 
 # Engine -> the majors that recipes know, the encoding that holds every character, the name of its own administrator.
 _ENGINES = {"postgresql": ((15, 17), "UTF8", "postgres"), "mariadb": ((10, 11), "utf8mb4", "root")}
+
+# The longest name of an account that useradd takes.
+_UNIX_NAME = 31
 
 
 class Refuse(Protocol):
@@ -121,6 +125,9 @@ def _database(site: Site, hosts: list[str], refuse: Refuse) -> None:
         raise refuse("engine_major", ("database", "major"), value=database.major, engine=database.engine, known=known)
     if database.encoding != encoding:
         raise refuse("engine_encoding", ("database", "encoding"), value=database.encoding, known=encoding)
+    if database.engine == "mariadb" and len(database.owner) > _UNIX_NAME:
+        # The owner comes in as an account of the host that has its name.
+        raise refuse("owner_too_long", ("database", "owner"), value=database.owner, most=_UNIX_NAME)
     if len({database.owner, database.app.role, database.import_.role, root}) != 4:
         raise refuse("same_role", ("database",), root=root)
     if database.extensions and database.engine != "postgresql":
@@ -166,3 +173,5 @@ def _lab(site: Site, hosts: list[str], refuse: Refuse) -> None:
         for name in getattr(site.lab, key):
             if name not in site.hosts:
                 raise refuse("no_such_host", ("lab", key, name), value=name, known=_near(name, hosts))
+    for where, about in releases.missing(site, {name: site.lab.release_of(name) for name in hosts}):
+        raise refuse("release_lacks", where, **about)

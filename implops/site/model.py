@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraint
 from implops.site.fields import (
     AbsolutePath,
     Address,
+    Collation,
     Days,
     Domain,
     Encoding,
@@ -170,6 +171,8 @@ class Database(Part):
     port: Port
     encoding: Encoding
     locale: Locale
+    # MariaDB's; by default equal means equal, as in PostgreSQL: no folding of case, accents or trailing blanks.
+    collation: Collation = "utf8mb4_nopad_bin"
     owner: SqlName
     app: AppLogin
     import_: AppLogin = Field(alias="import")
@@ -188,11 +191,12 @@ class Database(Part):
     @model_validator(mode="before")
     @classmethod
     def _defaults(cls, given: Any) -> Any:
-        """Port and encoding are those of the engine when the site file names none."""
+        """Port and encoding are those of the engine when the site file names none; MariaDB needs no locale."""
         if not isinstance(given, dict):
             return given
-        port, encoding = (3306, "utf8mb4") if given.get("engine") == "mariadb" else (5432, "UTF8")
-        return {"port": port, "encoding": encoding, **given}
+        if given.get("engine") == "mariadb":
+            return {"port": 3306, "encoding": "utf8mb4", "locale": "C.UTF-8", **given}
+        return {"port": 5432, "encoding": "UTF8", **given}
 
 
 class Expect(Part):
@@ -298,6 +302,13 @@ class Attest(Part):
     valid: Days = 90
 
 
+class Signatures(Part):
+    """SSH keys: ``key`` signs what is made here, ``signers`` (an allowed-signers file) says whose signature counts."""
+
+    key: LocalPath | None = None
+    signers: LocalPath | None = None
+
+
 class Lab(Part):
     """Only in sites that exist in the lab; such a site's documents are stamped 演练."""
 
@@ -306,6 +317,9 @@ class Lab(Part):
     # Hosts that run another release than the rest.
     releases: dict[str, Literal["bookworm", "trixie"]] = Field(default_factory=dict)
     disks: dict[str, dict[AbsolutePath, Size]] = Field(default_factory=dict)
+
+    def release_of(self, host: str) -> str:
+        return self.releases.get(host, self.release)
 
 
 class Site(Part):
@@ -329,6 +343,7 @@ class Site(Part):
     waive: list[Waiver] = Field(default_factory=list)
     mend: Mend = Mend()
     attest: list[Attest] = Field(default_factory=list)
+    signatures: Signatures | None = None
     lab: Lab | None = None
 
     _path: Path = PrivateAttr(Path())

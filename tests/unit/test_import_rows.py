@@ -383,6 +383,7 @@ def _alphabet(codec: str) -> str:
     return "".join(found)
 
 
+@cache
 def _text(codec: str) -> st.SearchStrategy[str]:
     letters = _alphabet(codec)
     # What breaks readers: quotes, separators, a backslash, and characters whose second byte is one of these.
