@@ -11,6 +11,9 @@ import pytest
 from power import implops, ssh, write_site
 
 from implops import lab
+from implops.check import gather, registry
+from implops.check.judge import Scene, judge
+from implops.check.limits import Limits
 from implops.site import Site, load
 from implops.store import Store
 
@@ -76,6 +79,11 @@ FAULTS = [
     ("db1", ("OS09", ""), "mv /usr/bin/gzip /usr/bin/gzip.kept", "mv /usr/bin/gzip.kept /usr/bin/gzip"),
     ("app1", ("LIM08", ""), "sysctl -qw net.ipv4.ip_local_port_range='8000 60999'",
      "sysctl -qw net.ipv4.ip_local_port_range='32768 60999'"),
+    ("dns1", ("LIM12", "net.core.somaxconn"), "sysctl -qw net.core.somaxconn=2000",
+     "sysctl -qw net.core.somaxconn=4096"),
+    ("app1", ("OS12", ""), "touch /etc/systemd/system/tomcat10.service", "rm /etc/systemd/system/tomcat10.service"),
+    ("sto1", ("DSK07", "/backup"), "cp /etc/fstab /etc/kept; sed -i 's/^UUID=[^ ]*/\\/dev\\/sdb1/' /etc/fstab",
+     "mv /etc/kept /etc/fstab"),
     ("dns1", ("ACC09", ""), "chage -E $(date -d '+30 days' +%Y-%m-%d) deploy", "chage -E -1 deploy"),
     ("dns1", ("ACC08", ""), "cp /etc/machine-id /etc/kept; echo {machine_id} > /etc/machine-id",
      "mv /etc/kept /etc/machine-id"),
@@ -91,7 +99,7 @@ def test_a_planted_fault_is_caught_alone(site: Site, host: str, key: tuple[str, 
     assert found[host, *key]["state"] in ("fail", "warn", "info")
     # A wrong /etc/hosts is what the recipe is going to write anyway.
     assert found[host, *key]["state"] != "info" or found[host, *key]["note"] == "will_be_set"
-    follows = {"TIM01": {"TIM02", "TIM04"}, "OS08": set()}.get(key[0], set())
+    follows = {"TIM01": {"TIM02", "TIM04"}, "LIM08": {"LIM12"}}.get(key[0], set())
     assert {id for _, id, _ in bad(found)} <= {key[0], *follows}
 
 
@@ -135,6 +143,29 @@ def test_a_changed_host_key_is_refused_and_named(site: Site) -> None:
         site.known_hosts.write_text(kept, encoding="ascii")
     assert found["db1", "ACC03", ""]["state"] == "fail"
     assert found["db1", "MEM01", ""]["state"] == "absent"
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("sleep 30", "absent"),  # it lets us in and says nothing
+        ("head -c 52428800 /dev/zero | tr '\\0' x", "error"),  # 50 MB before the first word
+        ("head -c 100000 /dev/urandom", "pass"),  # garbage before the first word
+    ],
+)
+def test_a_host_that_hangs_or_floods_is_its_own_trouble(
+    site: Site, line: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gather, "TRIP_SECONDS", 8.0)
+    checks = registry.load(None)
+    with fault(site, "sto1", f"cd /home/deploy; cp -p .bashrc .kept; sed -i \"1i {line}\" .bashrc",
+               "cd /home/deploy; mv .kept .bashrc"):  # fmt: skip
+        seen = gather.gather(site, [], list(site.hosts.values()))
+    made = Scene(site, seen, [], {}, Limits(site, checks))
+    found = {(one.host, one.id): one.state for one in judge(made, checks, ["CPU01", "MEM01", "OS05"])}
+    assert {state for (host, _), state in found.items() if host == "sto1"} == {reason}
+    assert {state for (host, _), state in found.items() if host != "sto1"} <= {"pass", "warn"}
+    assert sum(map(len, seen["sto1"].raw.values())) <= gather.OUTPUT_LIMIT * 2
 
 
 def test_without_sudo_what_only_root_sees_is_not_measured(site: Site) -> None:
