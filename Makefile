@@ -4,7 +4,7 @@ SHELL := /bin/sh
 PY := .venv/bin/python
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup demo test test-unit test-lab test-full kill-test lint bench bench-check bench-deploy docs fresh-test clean
+.PHONY: help setup demo test test-unit test-lab test-full kill-test lint bench bench-check bench-deploy mutation docs offline-kit fresh-test clean
 
 help:           ## this list
 	@sed -n 's/^\([a-z-]*\): .*##/  make \1  -/p' Makefile
@@ -47,8 +47,14 @@ bench-check: setup   ## implops check against the bare floor on 20 lab hosts
 bench-deploy: setup   ## implops deploy against the bare floor, and its second run against pyinfra's CLI and Ansible
 	$(PY) bench/bench_deploy.py
 
+mutation: setup      ## every check given its fault on real hosts, healthy hosts of Debian 12 and 13; writes docs/mutation.md
+	PYTHONPATH=tests:tests/lab IMPLOPS_OPERATOR=mutation/M001 $(PY) -m mutation
+
 docs: setup     ## regenerate the generated pages
 	$(PY) -m implops.check.reference > docs/checks.md
+
+offline-kit: setup   ## implops itself for a laptop without a network: one file in dist/
+	.ci/offline-kit
 
 fresh-test:     ## make demo and make test in a minimal Debian 12 root
 	.ci/fresh-test

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from implops.check.registry import check
 from implops.facts.base import Unknown
-from implops.facts.echo import Bandwidth, Echo, Heard, Idle, Listening, floods, proved
+from implops.facts.echo import Bandwidth, Echo, Heard, Idle, Listening, confirmed, floods, proved
 
 _SEEN = ("refused", "timeout", "no_route", "local", "no_name")
 _BUSY = "Address already in use"
@@ -27,6 +27,15 @@ def _listener(case, path):
     if why == _BUSY:
         return None, case.skip("port_in_use", target=target)
     return (None, case.error("not_proved", target=target, detail=why)) if why else (token, None)
+
+
+def _echoed(case, path):
+    """The Result for a path whose target did not answer at all (NET02 says how), else None."""
+    seen = case.scene.seen.get(path.target)
+    listening = seen.fact(Listening) if seen is not None else Unknown("missing")
+    if confirmed(case.seen.fact(Echo), listening, path):
+        return None
+    return case.skip("not_echoed", target=f"→ {path.subject}")
 
 
 def _owner(case, token):
@@ -78,13 +87,10 @@ def bandwidth(case):
     speeds = {} if isinstance(found, Unknown) and found.reason == "missing" else case.fact(Bandwidth).speed
     for path in paths:
         target = f"→ {path.target} (Mb/s)"
-        token, none = _listener(case, path)
+        _, none = _listener(case, path)
         far = case.scene.seen[path.target]
-        if none:
-            # The path of the subject is told with its port: here it is the host that counts.
+        if none := none or _echoed(case, path):
             yield none
-        elif not token:
-            yield case.error("not_proved", target=target, detail=path.target)
         elif far.untested:
             reason, _, detail = far.untested.partition(" ")
             yield case.error(reason, target=target, detail=detail)
@@ -110,7 +116,7 @@ def idle(case):
     for path in paths:
         target = f"→ {path.subject}"
         token, none = _listener(case, path)
-        if none:
+        if none := none or _echoed(case, path):
             yield none
             continue
         one = heard.get(path.key, found if isinstance(found, Unknown) else Unknown("missing", path.key))

@@ -29,7 +29,7 @@ def shared(case):
     for share in shares_of(case.site, case.host):
         hosts = case.site.sharing(share)
         if len(hosts) < 2:
-            yield case.skip("one_host", target=share.path)
+            yield case.skip("single_host", target=share.path)
             continue
         writer = hosts[0].name
         if writer == case.host.name:

@@ -21,7 +21,8 @@ ROWS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
 
 def wanted(site: Site, host: Host) -> bool:
-    return site.database is not None and site.database.engine == "mariadb" and not site.database.existing
+    database = site.database
+    return database is not None and database.engine == "mariadb" and not database.existing
 
 
 def packages(site: Site, host: Host) -> list[str]:
@@ -87,6 +88,7 @@ def install() -> None:
     _configure(d)
     _database(host.name, d)
     _accounts(d)
+    _zones()
 
 
 def _refuse(name: str, d: Any) -> None:
@@ -176,6 +178,19 @@ def _database(name: str, d: Any) -> None:
         for one in (d.database, "implops")
     ]
     ops.maria(wants, name="recipe.mariadb.database")
+
+
+def _zones() -> None:
+    """Names of time zones, without which the server knows offsets only."""
+    from implops.deploy import ops
+
+    client = f"mariadb --no-defaults -S {SOCKET}"
+    ops.bounded_shell(
+        f"mariadb-tzinfo-to-sql /usr/share/zoneinfo 2>/dev/null | {client} mysql",
+        180,
+        unless=f'[ "$({client} -NBe "select count(*) > 0 from mysql.time_zone_name")" = 1 ]',
+        name="recipe.mariadb.zones",
+    )
 
 
 def _log(d: Any) -> str:

@@ -27,6 +27,8 @@ from implops.secrets import Secret
 from implops.site import Host, Site
 
 T = TypeVar("T")
+# What goes wrong on a connection is told by our errors; paramiko's own lines would reach the terminal.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
 CONNECT_SECONDS = 10.0
 KEEPALIVE_SECONDS, SILENCE_SECONDS = 10, 60
 OUTPUT_LIMIT = 50 * 2**20
@@ -72,7 +74,9 @@ class SudoPasswordWrong(InputError):
 
 @dataclass(frozen=True)
 class Result:
-    """What a script answered. ``rc`` is its exit status, ``seconds`` wall time of the trip."""
+    """What a script answered. ``rc`` is its exit status, ``seconds`` wall time of the trip; ``sent`` and ``received``
+    are this machine's clock, in microseconds, when the script was handed over and when its last word was read.
+    """
 
     host: str
     rc: int
@@ -80,6 +84,8 @@ class Result:
     err: bytes
     seconds: float
     truncated: bool = False
+    sent: int = 0
+    received: int = 0
 
     @property
     def text(self) -> str:
@@ -249,12 +255,13 @@ class Connection:
             channel.settimeout(1.0)
             with contextlib.closing(channel):
                 channel.exec_command(command)
+                sent = time.time_ns() // 1000
                 sender = threading.Thread(target=_send, args=(channel, stdin, deadline), daemon=True)
                 if isinstance(stdin, bytes) and len(stdin) < 2**15:
                     _send(channel, stdin, deadline)  # fits the channel's window: no thread needed
                 else:
                     sender.start()
-                out, err, truncated = self._receive(channel, deadline, limit)
+                out, err, truncated, received = self._receive(channel, deadline, limit)
                 rc = channel.recv_exit_status() if not truncated else -1
             if rc == -1 and not truncated:
                 # No exit status: a signal ended the command (the connection lives), or the connection broke and its
@@ -263,9 +270,9 @@ class Connection:
                 _ = self.transport
         except (paramiko.SSHException, EOFError, OSError):
             raise ConnectionLost("remote.lost", host=self.name) from None
-        return Result(self.name, rc, out, err, time.monotonic() - started, truncated)
+        return Result(self.name, rc, out, err, time.monotonic() - started, truncated, sent, received)
 
-    def _receive(self, channel: paramiko.Channel, deadline: float, limit: int) -> tuple[bytes, bytes, bool]:
+    def _receive(self, channel: paramiko.Channel, deadline: float, limit: int) -> tuple[bytes, bytes, bool, int]:
         out: list[bytes] = []
         err: list[bytes] = []
         size = 0
@@ -284,7 +291,8 @@ class Connection:
                 out.append(block)
                 size += len(block)
                 if size > limit:
-                    return b"".join(out)[:limit], b"".join(err), True
+                    return b"".join(out)[:limit], b"".join(err), True, time.time_ns() // 1000
+        received = time.time_ns() // 1000
         while not channel.exit_status_ready() or channel.recv_stderr_ready():
             if time.monotonic() > deadline:
                 raise ConnectionLost("remote.deadline", host=self.name)
@@ -296,7 +304,7 @@ class Connection:
                 channel.status_event.wait(0.2)
         if not channel.exit_status_ready():
             raise ConnectionLost("remote.lost", host=self.name)
-        return b"".join(out), b"".join(err), False
+        return b"".join(out), b"".join(err), False, received
 
 
 def _send(channel: paramiko.Channel, stdin: bytes | IO[bytes], deadline: float) -> None:

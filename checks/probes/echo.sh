@@ -14,6 +14,8 @@ if (!$s) { print "$@\n"; exit }
 my $r = "timeout";
 for (1 .. ($protocol eq "udp" ? 3 : 1)) {
   syswrite($s, "implops $nonce\n"); $r = reply($s, $protocol eq "udp" ? 1 : 3); last if $r ne "timeout" }
+# A connection that was made and says nothing is no way that is closed: somebody else sits there.
+$r = "silent" if $r eq "timeout" && $protocol eq "tcp";
 if ($mode eq "echo" || $r !~ /^said implops/) { print "$r\n"; exit }
 if ($mode eq "idle") { sleep $amount; syswrite($s, "implops $nonce\n"); $r = reply($s, 5); print "$r\n"; exit }
 my ($start, $sent, $block) = (ms(), 0, "x" x 65536);

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from implops import __version__, machine, texts
+from implops import __version__, machine, signing, texts
 from implops.bundle import archive, closure
 from implops.bundle.archive import Bundle, Kind
 from implops.bundle.closure import RELEASES, Closure, Deb, Say
@@ -125,8 +126,10 @@ def build(
     manifest, sources = _contents(site, suites, wanted, files, resolved)
     digest = hashlib.sha256(archive.dump(manifest)).hexdigest()
     path = folder(site) / f"{manifest['name']}-{manifest['version']}-{digest[:12]}.tar"
+    key = site.signatures.key if site.signatures else None
+    sign = functools.partial(signing.sign, key=key, namespace="implops-bundle") if key else None
     with _alone(path.parent):
-        return _write(path, manifest, sources)
+        return _write(path, manifest, sources, sign)
 
 
 @contextlib.contextmanager
@@ -142,19 +145,22 @@ def _alone(place: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _write(path: Path, manifest: dict[str, Any], sources: dict[str, Path | bytes]) -> Bundle:
+def _write(
+    path: Path, manifest: dict[str, Any], sources: dict[str, Path | bytes], sign: Callable[[bytes], bytes] | None
+) -> Bundle:
     if path.is_file():
         # A bundle that rotted on this disk is built again; anybody else who meets it is told.
         with contextlib.suppress(DataError):
             bundle = archive.verify(path)
-            os.utime(path)
-            return bundle
+            if bool(bundle.signature) == bool(sign):
+                os.utime(path)
+                return bundle
     total = sum(one["size"] for one in manifest["files"])
     machine.ready(path.parent, disk=total + total // 10)
     part = path.with_suffix(".part")
     try:
         with part.open("wb") as file:
-            archive.write(file, manifest, sources)
+            archive.write(file, manifest, sources, sign)
             file.flush()
             os.fsync(file.fileno())
         part.rename(path)

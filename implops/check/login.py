@@ -12,7 +12,7 @@ import re
 import select
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import paramiko
@@ -118,9 +118,8 @@ def _rows(
         "postgresql+psycopg" if database.engine == "postgresql" else "mysql+pymysql",
         role, password, "127.0.0.1", port, name,
     )  # fmt: skip
-    engine = sqlalchemy.create_engine(
-        url, poolclass=sqlalchemy.NullPool, isolation_level="AUTOCOMMIT", connect_args=_arguments(database.engine)
-    )
+    more = {"connect_args": _POSTGRESQL} if database.engine == "postgresql" else {"creator": lambda: _mariadb(url)}
+    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, isolation_level="AUTOCOMMIT", **more)
     try:
         with engine.connect() as session:
             for statement in statements:
@@ -133,24 +132,41 @@ def _rows(
     return found
 
 
-def _arguments(engine: str) -> dict[str, object]:
-    if engine == "postgresql":
-        # Never the bare password: whoever listens there would have it.
-        return {"connect_timeout": SECONDS, "require_auth": "!password", "application_name": "implops-check"}
-    return {
-        "connect_timeout": SECONDS, "read_timeout": SECONDS,
-        "auth_plugin_map": {b"mysql_clear_password": _NeverBare}, "charset": "utf8mb4",
-    }  # fmt: skip
+# Never the bare password: whoever listens there would have it.
+_POSTGRESQL = {"connect_timeout": SECONDS, "require_auth": "!password", "application_name": "implops-check"}
+_BARE = ("mysql_clear_password", "sha256_password", "caching_sha2_password", "dialog")
 
 
-class _NeverBare:
-    """PyMySQL's answer to a server that wants the password as it is."""
+def _mariadb(url: Any) -> Any:
+    """A connection with TLS where the server has it: it hides the traffic, it does not prove who the server is."""
+    import ssl
 
-    def __init__(self, connection: object) -> None:
-        pass
+    import pymysql
 
-    def authenticate(self, packet: object) -> None:
-        raise OSError("mysql_clear_password")
+    class Careful(pymysql.connections.Connection):  # type: ignore[misc]
+        """Gives a password away to no server that wants it as it is."""
+
+        def _request_authentication(self) -> None:
+            if self._auth_plugin_name in _BARE:
+                raise pymysql.err.OperationalError(0, self._auth_plugin_name)
+            if not self.server_capabilities & pymysql.constants.CLIENT.SSL:
+                self.ssl = False
+            super()._request_authentication()
+
+    class Never:
+        def __init__(self, connection: object) -> None:
+            pass
+
+        def authenticate(self, packet: object) -> None:
+            raise pymysql.err.OperationalError(0, "auth_plugin")
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return Careful(
+        host=url.host, port=url.port, user=url.username, password=url.password, database=url.database,
+        charset="utf8mb4", ssl=context, connect_timeout=SECONDS, read_timeout=SECONDS,
+        auth_plugin_map={name.encode(): Never for name in _BARE},
+    )  # fmt: skip
 
 
 def _text(value: object) -> str:
@@ -159,46 +175,57 @@ def _text(value: object) -> str:
 
 def _words(said: str) -> str:
     """The server's own words in one line, without the ports of our forward."""
-    first = re.sub(r"(?s)^.*?port [0-9]+ failed: ", "", said)
+    # A client that was refused with TLS tries again without: both say the same.
+    first = re.sub(r"^.*?port [0-9]+ failed: ", "", said.partition("\nconnection to server")[0])
     match = re.fullmatch(r"\((\d+), ['\"](.*)['\"]\)", first.strip(), re.DOTALL)
     return redactor.text(" ".join((match[2] if match else first).split())[:_MOST_WORDS])
 
 
 @contextlib.contextmanager
 def forward(connection: Connection, address: str, port: int) -> Iterator[int]:
-    """A port of this computer's loopback that leads through the host to ``address:port``, for one connection.
+    """A port of this computer's loopback that leads through the host to ``address:port`` while the block runs.
 
     Raises HostError when the host's SSH server forwards nothing, Refused when the other end cannot be reached.
     """
+    transport = connection.transport
+
+    def reach() -> paramiko.Channel:
+        return transport.open_channel("direct-tcpip", (address, port), ("127.0.0.1", 0), timeout=SECONDS)
+
     try:
-        channel = connection.transport.open_channel("direct-tcpip", (address, port), ("127.0.0.1", 0), timeout=SECONDS)
+        first = reach()
     except paramiko.ChannelException as error:
         if error.code == OPEN_FAILED_CONNECT_FAILED:
             raise Refused(error.text) from None
         raise HostError("remote.lost", host=connection.name) from None
     except (paramiko.SSHException, OSError):
         raise HostError("remote.lost", host=connection.name) from None
-    with contextlib.closing(channel), socket.create_server(("127.0.0.1", 0), backlog=1) as server:
+    with contextlib.closing(first), socket.create_server(("127.0.0.1", 0), backlog=4) as server:
         server.settimeout(SECONDS)
-        pump = threading.Thread(target=_pump, args=(server, channel), daemon=True)
-        pump.start()
+        threading.Thread(target=_accept, args=(server, first, reach), daemon=True).start()
         yield int(server.getsockname()[1])
-        channel.close()
-    pump.join(SECONDS)
 
 
-def _pump(server: socket.socket, channel: paramiko.Channel) -> None:
+def _accept(server: socket.socket, first: paramiko.Channel, reach: Callable[[], paramiko.Channel]) -> None:
+    """One channel a connection: a client that was refused with TLS tries again without. Ends with the socket."""
+    channel: paramiko.Channel | None = first
     with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
-        plain, _ = server.accept()
-        with plain:
-            while True:
-                both: list[Any] = [plain, channel]
-                ready, _, _ = select.select(both, [], [], 1.0)
-                if plain in ready:
-                    block = plain.recv(32768)
-                    channel.sendall(block)
-                elif channel in ready:
-                    block = channel.recv(32768)
-                    plain.sendall(block)
-                if (ready and not block) or channel.closed:
-                    return
+        while True:
+            plain, _ = server.accept()
+            threading.Thread(target=_pump, args=(plain, channel or reach()), daemon=True).start()
+            channel = None
+
+
+def _pump(plain: socket.socket, channel: paramiko.Channel) -> None:
+    with contextlib.suppress(OSError, EOFError, paramiko.SSHException), plain, contextlib.closing(channel):
+        while not channel.closed:
+            both: list[Any] = [plain, channel]
+            ready, _, _ = select.select(both, [], [], 1.0)
+            if plain in ready:
+                block = plain.recv(32768)
+                channel.sendall(block)
+            elif channel in ready:
+                block = channel.recv(32768)
+                plain.sendall(block)
+            if ready and not block:
+                return

@@ -20,7 +20,7 @@ from implops.errors import KitError
 from implops.site import ROLES
 
 FOLDER = "checks"
-Unit = Literal["", "size", "count", "percent", "ms", "seconds", "words"]
+Unit = Literal["", "size", "rate", "count", "percent", "ms", "seconds", "words"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class Check:
     ceiling: bool
     # Of cost class S: its facts load the host, so they are asked only with --deep.
     deep: bool = False
+    # Its value is news whenever it changes, also where it is only recorded.
+    steady: bool = False
     path: Path = Path()
 
 
@@ -50,11 +52,12 @@ def check(
     scope: Literal["host", "site"] = "host",
     ceiling: bool = False,
     deep: bool = False,
+    steady: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Mark a function as a check."""
 
     def mark(function: Callable[..., Any]) -> Callable[..., Any]:
-        function.check = Check(id, name, function, roles, severity, unit, scope, ceiling, deep)  # type: ignore[attr-defined]
+        function.check = Check(id, name, function, roles, severity, unit, scope, ceiling, deep, steady)  # type: ignore[attr-defined]
         return function
 
     return mark

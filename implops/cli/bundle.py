@@ -1,4 +1,4 @@
-"""``implops bundle build|verify SITE``: everything a site needs in one file, and proof that it is whole."""
+"""``implops bundle build|verify SITE``, ``bundle diff OLD NEW``: everything a site needs in one file, proved whole."""
 
 from __future__ import annotations
 
@@ -66,17 +66,23 @@ def build(session: Session, releases: tuple[str, ...], refresh: bool) -> int:
     help=texts.say("bundle.verify.file", lang=_LANGUAGE),
 )
 def verify(session: Session, file: Path | None) -> int:
-    from implops.bundle import latest
+    from implops.bundle import latest, signer
     from implops.bundle import verify as core
     from implops.units import format_size
 
     bundle = core((file or latest(session.site)).absolute())
+    signed_by = signer(session.site, bundle)
     made = [one for one in session.store.events(kind="bundle.finished") if one.payload.get("sha256") == bundle.sha256]
     if session.as_json:
-        session.answer({"path": str(bundle.path), **_finished(bundle), "recorded": made[-1].run if made else None})
+        session.answer({"path": str(bundle.path), **_finished(bundle), "recorded": made[-1].run if made else None,
+                        "signer": signed_by})  # fmt: skip
         return 0
     about: dict[str, Any] = {"files": len(bundle.items), "size": format_size(bundle.size), "sha256": bundle.sha256}
     click.echo(texts.say("bundle.verify.good", path=bundle.path, **about))
+    if signed_by:
+        click.echo(texts.say("bundle.verify.signed", signer=signed_by))
+    elif bundle.signature:
+        click.echo(texts.say("bundle.verify.unjudged"))
     if made:
         click.echo(texts.say("bundle.verify.recorded", run=made[-1].run))
     else:
@@ -84,7 +90,32 @@ def verify(session: Session, file: Path | None) -> int:
     return 0
 
 
+@click.command(
+    "diff", help=texts.say("bundle.diff.help", lang=_LANGUAGE), epilog=texts.say("cli.codes", lang=_LANGUAGE)
+)
+@click.argument("old", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("new", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--json", "as_json", is_flag=True, help=texts.say("cli.json", lang=_LANGUAGE))
+def diff(old: Path, new: Path, as_json: bool) -> int:
+    import json
+    from dataclasses import asdict
+
+    from implops.bundle import diff as core
+    from implops.bundle import verify as read
+
+    found = core(read(old.absolute()), read(new.absolute()))
+    if as_json:
+        click.echo(json.dumps({"differences": [asdict(one) for one in found]}, ensure_ascii=False, indent=2))
+        return 0
+    for one in found:
+        kind = texts.say(f"bundle.diff.{one.kind}")
+        click.echo(texts.say("bundle.diff.line", kind=kind, name=one.name, before=one.before, after=one.after))
+    click.echo(texts.say("bundle.diff.count", count=len(found)) if found else texts.say("bundle.diff.same"))
+    return 0
+
+
 command.add_command(build)
+command.add_command(diff)
 command.add_command(verify)
 
 

@@ -54,8 +54,7 @@ def deploy(
     session: Session, yes: bool, dry_run: bool, drift: bool, resume: str | None, break_lock: str, change: str,
     override: tuple[str, ...], reason: str, restore_database: bool,
 ) -> int:  # fmt: skip
-    from implops.bundle import latest
-    from implops.bundle import verify as verify_bundle
+    from implops.bundle import trusted
     from implops.check.sitehash import site_hash
     from implops.cli import planning
     from implops.deploy import journal, plan, recipes, release
@@ -80,7 +79,7 @@ def deploy(
         check = environment.require(store, site, digest)
         passed = _gates(session, options, release_sha256)
     with session.phase(texts.say("deploy.verifying_bundle")):
-        bundle = verify_bundle(latest(site))
+        bundle = trusted(site)
     _print_plan(session, made, bundle)
     session.ask(texts.say("deploy.ask", hosts=len(made.hosts()), steps=len(made.steps)), yes=yes)
     return _locked(session, made, bundle, check, earlier, options, passed, release_sha256)

@@ -7,7 +7,7 @@ from implops.cli.output import Session
 
 KINDS = {
     "check": "ENV", "deploy": "INST", "rollback": "INST", "import": "IMP", "verify": "SYS", "backup": "BAK",
-    "drill": "DRILL",
+    "drill": "DRILL", "collect": "LIST",
 }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from implops import texts
+from implops.cli.import_inspect import inspect, map_
 from implops.cli.output import Session, verb
 
 if TYPE_CHECKING:
@@ -150,6 +151,8 @@ def _check_all(session: Session, server: Server, chosen: list[Mapping]) -> list[
         if checked.rejects:
             path, sha256 = rejects.write(one, checked.rejects, session.site.out)
             batch.rejects = (path.name, sha256)
+        else:
+            rejects.clear(one, session.site.out)
         if not checked.good:
             first = checked.rejects[0]
             fault = first.faults[0]
@@ -334,4 +337,4 @@ def _print_rejects(session: Session, batch: Batch) -> None:
         click.echo(texts.say("import.more_rejects", count=left, file=batch.rejects[0]))
 
 
-command = click.Group("import", commands=[check, run], help=texts.say("import.help"))
+command = click.Group("import", commands=[inspect, map_, check, run], help=texts.say("import.help"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -50,13 +51,18 @@ def rollback(
         reason = earlier.payload["reason"]
     machine = ready(site.state, disk=_DISK)
     run_id = earlier.run if earlier else new_run()
+    # The locks of a rollback that a deployment began are that deployment's.
+    automatic = earlier is not None and earlier.payload["automatic"]
+    lock_run = earlier.payload["of_run"] if earlier and automatic else run_id
     hosts = [one for one in site.hosts.values() if {"app", "db"} & set(one.roles)]
     with lock.hold(site.state, "rollback", run_id, session.operator):
         try:
-            with reached.held(site, hosts, run_id, session.operator, break_lock, "rollback") as connections:
+            with reached.held(site, hosts, lock_run, session.operator, break_lock, "rollback") as connections:
                 intent = _intend(session, connections.open, to, with_database, reason, bool(earlier))
                 going_back.announce(session, intent)
                 session.ask(texts.say("rollback.ask", release=intent.way.release.id), yes=yes)
+                if earlier and automatic:
+                    intent = replace(intent, of_run=lock_run, automatic=True)
                 about = {**intent.about(), "machine_state": machine, "resumed": bool(earlier)}
                 with record(store, site, "rollback", session.operator, about, run_id) as run:
                     for pushed_aside in connections.broken:

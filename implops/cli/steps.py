@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _MODULE_SECONDS = 120.0
 _STABLE_SECONDS = 2.0
+# A step that took longer is worth a word at the end.
+_SLOW_MS = 5000
 
 Accept = Callable[["Step"], "dict[str, Any] | None"]
 
@@ -69,7 +71,12 @@ def carry_out(
         spool = session.site.state / "spool"
         spool.mkdir(mode=0o700, exist_ok=True)
         journal = engine.Journal(started, op, finished, accept)
-        return engine.run(made, run.id, frozenset(keep), journal, spool / f"{run.id}.log")
+        done = engine.run(made, run.id, frozenset(keep), journal, spool / f"{run.id}.log")
+    slow = [one for one in sorted(done, key=lambda one: -one.ms) if one.ms >= _SLOW_MS][:3]
+    if slow:
+        told = ", ".join(f"{one.step.host.name} {named(one.step)} {format_seconds(one.ms / 1000)}" for one in slow)
+        session.story(texts.say("deploy.slowest", steps=told))
+    return done
 
 
 def ask_modules(

@@ -167,7 +167,11 @@ class Worker:
             if order["mode"] == "plan":
                 self._plan(host, order, answer)
             elif answer["error"] is None:
-                self._verify(host.connector.connection, order, answer)
+                # What was changed gets its time to come up, and has to stay up; what was not is asked as it is.
+                self._verify(host.connector.connection, order, answer, patient=bool(answer["changed"]))
+                if order["mode"] == "run" and answer["error"] and not answer["changed"]:
+                    answer |= {"error": None, "probes": []}
+                    self._verify(host.connector.connection, order, answer, patient=True)
             if answer["error"] is None and answer["changed"]:
                 # The journal will say that this step is done: a power cut must not take it back.
                 host.connector.connection.run("sync", timeout=COMMAND_SECONDS, sudo=True)
@@ -285,10 +289,9 @@ class Worker:
         ms = round((time.monotonic() - began) * 1000) if began else 0
         self.say(event="op", step=order["step"], op=name, status=status, ms=ms, output=out)
 
-    def _verify(self, connection: Connection, order: dict[str, Any], answer: dict[str, Any]) -> None:
+    def _verify(self, connection: Connection, order: dict[str, Any], answer: dict[str, Any], *, patient: bool) -> None:
         if not order["probes"]:
             return
-        patient = order["mode"] == "run"
         waits = sum(one["deadline_s"] + one["stable_s"] + 25 for one in order["probes"])
         script = probes.script(order["probes"], patient=patient)
         result = connection.run(script, timeout=float(waits + 30), sudo=True)

@@ -124,7 +124,8 @@ def _gates(frame: Frame) -> Table:
             ground = mono(ground)
         elif gate["state"] == "override":
             # What was refused, by its rule; the reason stands beside it.
-            ground = frame.say("form_install.overridden", rule=ground.removeprefix("gate."))
+            code = ground.removeprefix("gate.")
+            ground = texts.find(f"form_install.rule.{code}", frame.language) or code
         elif gate["state"] == "skip":
             ground = frame.say(f"form_install.not_asked.{gate['gate']}")
         elif gate["gate"] == "change":
@@ -289,6 +290,11 @@ def _faults(frame: Frame) -> Table | None:
             mended = last.sequence > event.sequence and last.payload["state"] in ("good", "kept")
             handling = "mended" if mended else "rolled_back" if frame.of_kind("deploy.rolled_back") else "open"
             rows.append((event.payload["host"], _named(event.payload, frame), _fault(frame, error),
+                         frame.say(f"form_install.handling.{handling}")))  # fmt: skip
+    for one in _asked(frame):
+        if one["state"] == "fail":
+            handling = "rolled_back" if frame.of_kind("deploy.rolled_back") else "open"
+            rows.append((one["host"], one["name"], error_text(one["error"], frame.language),
                          frame.say(f"form_install.handling.{handling}")))  # fmt: skip
     return Table(frame.say("form_install.faults"), columns, tuple(rows)) if rows else None
 

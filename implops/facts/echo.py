@@ -120,7 +120,7 @@ def _answer(line: str) -> tuple[str, str | Unknown]:
         return key, told.removeprefix("said ")
     if to_int(code, "echo") in TIMEOUT_CODES or told.endswith("timeout"):
         return key, Unknown("timeout", key)
-    if told in ("end", "Connection reset by peer"):
+    if told in ("silent", "end", "Connection reset by peer"):
         return key, ""
     return key, Unknown(meaning_of(told) or "garbled", told[:80])
 

@@ -51,6 +51,9 @@ Locale = Annotated[str, _form("locale", r"[a-z]{2,3}_[A-Z]{2}\.(UTF-8|utf8)|C\.U
 Zone = Annotated[str, _form("zone", r"[A-Za-z_]+(/[A-Za-z0-9_+-]+){0,2}", "Asia/Shanghai")]
 # Of utf8mb4 only: a collation of another character set cannot hold every character.
 Collation = Annotated[str, _form("collation", r"utf8mb4_[a-z0-9_]{2,50}", "utf8mb4_nopad_bin")]
+# As /proc/mounts shows it.
+MountOption = Annotated[str, _form("option", r"[a-z_]+(=[A-Za-z0-9.:/-]+)?", "hard vers=4.2 nconnect=4")]
+GroupName = Annotated[str, _form("group", r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,60}", "vg0 tank")]
 Encoding = Annotated[str, _form("encoding", r"UTF8|utf8mb4", "UTF8 utf8mb4")]
 
 
@@ -75,6 +78,13 @@ def _duration(value: object) -> float:
     return parse_duration(value)
 
 
+def _days(value: object) -> int:
+    days = parse_duration(value) / 86400
+    if days != int(days) or not 1 <= days <= 3660:
+        raise ValueError(f"days|{value}|5 d")
+    return int(days)
+
+
 def _milliseconds(value: object) -> int:
     return round(parse_duration(value) * 1000)
 
@@ -90,6 +100,8 @@ Port = Annotated[int, BeforeValidator(_port)]
 Address = Annotated[str, BeforeValidator(_address)]
 Size = Annotated[int, BeforeValidator(_size)]
 Duration = Annotated[float, BeforeValidator(_duration)]
+# Whole days, written as a duration: "5 d".
+Days = Annotated[int, BeforeValidator(_days)]
 # Whole milliseconds: a record holds no floats.
 Milliseconds = Annotated[int, BeforeValidator(_milliseconds)]
 LocalPath = Annotated[Path, BeforeValidator(_path)]

@@ -16,15 +16,18 @@ from implops.site.fields import (
     Address,
     Argument,
     Collation,
+    Days,
     Domain,
     Duration,
     Encoding,
+    GroupName,
     HostName,
     InsidePath,
     JavaName,
     Locale,
     LocalPath,
     Milliseconds,
+    MountOption,
     Port,
     ProcessName,
     SecretField,
@@ -78,7 +81,11 @@ class Host(Part):
     address: Address
     roles: list[Role] = Field(min_length=1)
     owner: Text = "-"
+    # Room and rack, printed on the check sheet.
+    place: Text = "-"
     port: Port | None = None
+    # Software of ours is there already and is meant to be (OS12).
+    existing: bool = False
     _name: str = PrivateAttr("")
 
     @property
@@ -99,8 +106,10 @@ class NeedWantCount(Part):
 class Mount(Part):
     size: Size
     want: Size | None = None
-    fs: list[Literal["xfs", "ext4", "btrfs"]] = Field(default_factory=list)
+    fs: list[Literal["xfs", "ext4", "btrfs", "nfs", "nfs4", "cifs"]] = Field(default_factory=list)
     separate: bool = True
+    # What the mount must show (STO01); matters for shares: hard, vers=4.2.
+    options: list[MountOption] = Field(default_factory=list)
 
 
 class RoleSpec(Part):
@@ -108,6 +117,9 @@ class RoleSpec(Part):
     memory: NeedWantSize | None = None
     mounts: dict[AbsolutePath, Mount] = Field(default_factory=dict)
     listens: list[Port] | None = Field(default=None, min_length=1)
+    # Volume groups and pools that keep room for snapshots (STO06); LUNs come by several paths (STO07).
+    snapshots: list[GroupName] = Field(default_factory=list)
+    multipath: bool = False
     checks: dict[str, dict[Literal["need", "want"], str | int | float | bool | list[str]]] = Field(default_factory=dict)
 
 
@@ -201,6 +213,8 @@ class Database(Part):
     extensions: list[SqlName] = Field(default_factory=list)
     # An account that may read the catalogue, for a server whose host gives us no root.
     check: AppLogin | None = None
+    # PostgreSQL refuses to start without them then (MEM07).
+    huge_pages: bool = False
 
     @model_validator(mode="before")
     @classmethod
@@ -360,6 +374,35 @@ class Waiver(Part):
     until: date
 
 
+class Signatures(Part):
+    """SSH keys: ``key`` signs what is made here, ``signers`` (an allowed-signers file) says whose signature counts."""
+
+    key: LocalPath | None = None
+    signers: LocalPath | None = None
+
+
+class Mend(Part):
+    """Who puts right what a check finds, by its kind; otherwise the owner of the host. ``due``: days to do it."""
+
+    network: Text | None = None
+    system: Text | None = None
+    storage: Text | None = None
+    database: Text | None = None
+    application: Text | None = None
+    due: Days | None = None
+
+
+class Attest(Part):
+    """What no machine can measure; a person answers for it. ``required``: a missing or bad answer shuts the gate."""
+
+    id: Annotated[str, StringConstraints(pattern=r"^M[0-9]{2}$")]
+    title: Text
+    hosts: list[HostName] = Field(default_factory=list)
+    owner: Text = "-"
+    required: bool = False
+    valid: Days = 90
+
+
 class Lab(Part):
     """Only in sites that exist in the lab; such a site's documents are stamped 演练."""
 
@@ -393,6 +436,9 @@ class Site(Part):
     storage: Storage = Storage()
     backup: Backup | None = None
     waive: list[Waiver] = Field(default_factory=list)
+    signatures: Signatures | None = None
+    mend: Mend = Mend()
+    attest: list[Attest] = Field(default_factory=list)
     lab: Lab | None = None
 
     _path: Path = PrivateAttr(Path())

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from power import implops
+from power import implops, write_demo, write_site
 
 from implops.site import Site, load
 from implops.store import Store
@@ -42,6 +43,18 @@ def prepare(site: Site) -> None:
     """Check and bundle, as before every deployment."""
     implops("check", site.path, "-q")
     implops("bundle", "build", site.path, timeout=900)
+
+
+def fresh(folder: Path, edit: Callable[[str], str] = lambda text: text) -> Iterator[Site]:
+    """A site of its own in ``folder``: booted, checked, bundled, deployed once; brought down in the end."""
+    site = write_demo(write_site(folder, edit))
+    try:
+        implops("lab", "up", site.path)
+        prepare(site)
+        implops("deploy", site.path, "--yes", timeout=900)
+        yield site
+    finally:
+        implops("lab", "down", site.path, code=None)
 
 
 def last(site: Site, kind: str) -> dict[str, object]:

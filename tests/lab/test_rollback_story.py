@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from power import implops, ssh, write_demo, write_site
-from releases import last, notes, page, prepare, write
+from power import environment, implops, ssh
+from releases import fresh, last, notes, page, prepare, write
 
 from implops.site import Site
 from implops.store import Store
@@ -67,20 +71,13 @@ def test_1_a_release_whose_module_fails_is_rolled_back_by_itself(as_found: Site)
     assert "升级未通过验证,自动" in shown
     assert "部署前" in shown
     # What was rolled back is not resumed, and there is nothing further to go back to.
-    assert "已回滚" in implops("deploy", site.path, "--yes", "--resume", run, code=2).stderr
+    assert "已转入回滚" in implops("deploy", site.path, "--yes", "--resume", run, code=2).stderr
     assert before in implops("rollback", site.path, "--yes", "--to", before, code=2).stderr
 
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    site = write_demo(write_site(tmp_path_factory.mktemp("back")))
-    try:
-        implops("lab", "up", site.path)
-        prepare(site)
-        implops("deploy", site.path, "--yes", timeout=900)
-        yield site
-    finally:
-        implops("lab", "down", site.path, code=None)
+    yield from fresh(tmp_path_factory.mktemp("back"))
 
 
 BEDS = "create table beds (id integer primary key, ward text not null);\ninsert into beds values (1, '内科');\n"
@@ -119,7 +116,13 @@ def test_4_back_by_hand_with_the_database_and_nothing_is_lost(own: Site) -> None
     sql(own, "insert into beds values (3, '儿科', 2)")
     saved = str(last(own, "database.saved")["run"])
     assert "没有这份数据库备份" in implops("rollback", own.path, "--yes", "--with-database", "01ABCDEF", code=2).stderr
-    done = implops("rollback", own.path, "--yes", "--with-database", saved, timeout=400)
+    # Killed when the application is stopped and the database is about to be replaced; then taken up again.
+    killer = [sys.executable, str(Path(__file__).with_name("killer.py")), "after", "3"]
+    died = subprocess.run([*killer, "rollback", str(own.path), "--yes", "--with-database", saved], capture_output=True,
+                          stdin=subprocess.DEVNULL, env=environment(), timeout=300)  # fmt: skip
+    assert died.returncode == -signal.SIGKILL
+    assert "--resume" in implops("rollback", own.path, "--yes", code=4).stderr
+    done = implops("rollback", own.path, "--yes", "--resume", "last", timeout=400)
     assert "1.1.0-" in done.stdout
     current, known = states(own)
     assert current.startswith("1.1.0-")

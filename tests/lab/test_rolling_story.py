@@ -8,8 +8,8 @@ import urllib.request
 from collections.abc import Iterator
 
 import pytest
-from power import implops, ssh, write_demo, write_site
-from releases import last, prepare, write
+from power import implops, ssh
+from releases import fresh, last, prepare, write
 
 from implops.site import Site
 from implops.store import Store
@@ -27,14 +27,7 @@ def two(text: str) -> str:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    site = write_demo(write_site(tmp_path_factory.mktemp("roll"), two))
-    try:
-        implops("lab", "up", site.path)
-        prepare(site)
-        implops("deploy", site.path, "--yes", timeout=900)
-        yield site
-    finally:
-        implops("lab", "down", site.path, code=None)
+    yield from fresh(tmp_path_factory.mktemp("roll"), two)
 
 
 class Client(threading.Thread):

@@ -17,7 +17,7 @@ from implops.check.gather import Seen, kinds
 from implops.check.judge import Scene, judge
 from implops.check.limits import Limits
 from implops.check.model import Result, Verdict
-from implops.cli.check import told
+from implops.cli.findings import told
 from implops.errors import KitError, SiteError
 from implops.facts.base import Fact, Section, Unknown, build
 from implops.facts.planned import Planned
@@ -33,7 +33,7 @@ GIB = 2**30
 def memory(total: int | Unknown, **more: Any) -> Memory:
     values: dict[str, Any] = {
         "available": 8 * GIB, "swap": 0, "commit_limit": 0, "swappiness": 10, "overcommit": 0, "zone_reclaim": 0,
-        "thp": "never",
+        "thp": "never", "nodes": 1, "huge_pages": 0,
     }  # fmt: skip
     return Memory(total=total, **{**values, **more})
 
