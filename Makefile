@@ -27,6 +27,7 @@ test-lab: setup
 	$(PY) -m pytest tests/lab -m "not full"
 
 test-full: setup     ## the long stories too (every point of a kill, every fault)
+	.ci/setup full
 	$(PY) -m pytest tests
 
 kill-test: setup     ## deployments killed (SIGKILL) sixty times and resumed: the end must be that of an undisturbed one

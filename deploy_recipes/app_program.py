@@ -11,7 +11,6 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined, TemplateError
 
-from implops.bundle.closure import ARCH
 from implops.deploy import probes
 from implops.deploy.release import RELEASES
 from implops.errors import InputError, StepError
@@ -118,7 +117,7 @@ def params(site: Site, host: Host) -> dict[str, Any]:
         "start": _start(site),
         "open_files": OPEN_FILES,
         "zone": site.time.zone,
-        "java_home": f"/usr/lib/jvm/java-{site.jdk.major}-openjdk-{ARCH}" if site.jdk else "",
+        "java_home": site.jdk.home if site.jdk else "",
     }
 
 

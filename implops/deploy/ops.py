@@ -302,6 +302,26 @@ def stage(release: Release, id: str, unpack: str = "") -> Iterator[StringCommand
 
 
 @operation()
+def unpack(archive: str, sha256: str, place: str) -> Iterator[StringCommand]:
+    """``place`` (a link) shows what is in a tar of the bundle: unpacked beside it, flushed, switched by one rename.
+
+    A single folder that holds everything in the tar is left out.
+    """
+    folder = f"{place}-{sha256[:12]}"
+    if fact(f"readlink {_q(place)}; [ -d {_q(folder)} ] && echo there; true").split() == [folder, "there"]:
+        return
+    part, link = f"{folder}.part", f"{place}.part"
+    command = f"""set -e; umask 022
+echo {_q(f"{sha256}  {archive}")} | sha256sum --status -c -
+rm -rf {_q(part, folder)}; mkdir -p {_q(part)}
+tar -xf {_q(archive)} --no-same-owner -C {_q(part)}
+cd {_q(part)}; set -- *; top={_q(part)}; if [ $# = 1 ] && [ -d "$1" ]; then top={_q(part)}/$1; fi
+chmod -R u=rwX,go=rX "$top"; sync -f "$top"; cd /; mv -T "$top" {_q(folder)}; rm -rf {_q(part)}
+rm -f {_q(link)}; ln -s {_q(folder, link)}; mv -fT {_q(link, place)}; sync {_q(str(Path(place).parent))}"""
+    yield StringCommand(guarded(command, 300))
+
+
+@operation()
 def activate(home: str, id: str) -> Iterator[StringCommand]:
     """Point ``current`` to a release by one rename, and say so in its RELEASE.json (a good one stays good)."""
     current = f"{home}/current"

@@ -28,7 +28,7 @@ class Refuse(Protocol):
 def check_links(site: Site, refuse: Refuse) -> None:
     """Raise the SiteError that ``refuse(key, where, **params)`` builds for the first part that does not fit."""
     hosts = list(site.hosts)
-    for rule in (_addresses, _roles, _flows, _names, _system, _tls, _database, _shares, _backup, _lab):
+    for rule in (_addresses, _roles, _flows, _names, _system, _archives, _tls, _database, _shares, _backup, _lab):
         rule(site, hosts, refuse)
 
 
@@ -152,6 +152,14 @@ def _modules(site: Site, refuse: Refuse) -> None:
             raise refuse("needs_part", where, key="sql", part="database")
         if not site.with_role(module.asked_role):
             raise refuse("no_host_of_role", where, key=module.id, role=module.asked_role)
+
+
+def _archives(site: Site, hosts: list[str], refuse: Refuse) -> None:
+    for key, part in (("jdk", site.jdk), ("web", site.web)):
+        if part and part.archive and not part.archive.name.endswith(_ARCHIVES):
+            raise refuse("archive_form", (key, "archive"), value=part.archive.name, known=" ".join(_ARCHIVES))
+    if site.web and site.web.archive and site.web.tomcat is None:
+        raise refuse("needs_part", ("web", "archive"), key="web.archive", part="web.tomcat")
 
 
 def _tls(site: Site, hosts: list[str], refuse: Refuse) -> None:

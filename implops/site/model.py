@@ -39,6 +39,8 @@ from implops.site.fields import (
     Zone,
 )
 
+# The architecture that everything here is proved on.
+ARCH = "amd64"
 TOMCAT_PORT = 8080
 ROLES = ("db", "app", "dns", "storage")
 Role = Literal["db", "app", "dns", "storage"]
@@ -144,6 +146,13 @@ class Dns(Part):
 
 class Jdk(Part):
     major: Literal[8, 11, 17, 21]
+    # A JDK that the engineer brings, instead of Debian's package.
+    archive: LocalPath | None = None
+
+    @property
+    def home(self) -> str:
+        """JAVA_HOME on the hosts."""
+        return f"/opt/implops/jdk/{self.major}" if self.archive else f"/usr/lib/jvm/java-{self.major}-openjdk-{ARCH}"
 
 
 class Tls(Part):
@@ -162,6 +171,8 @@ class Tls(Part):
 class Web(Part):
     # Of a WAR; a program with a port of its own needs none.
     tomcat: Literal[9, 10, 11] | None = None
+    # A Tomcat that the engineer brings, instead of Debian's package.
+    archive: LocalPath | None = None
     heap: Size = 512 * 2**20
     proxy: Literal["nginx"] = "nginx"
     port: Port = 80
