@@ -78,6 +78,13 @@ def _duration(value: object) -> float:
     return parse_duration(value)
 
 
+def _days(value: object) -> int:
+    days = parse_duration(value) / 86400
+    if days != int(days) or not 1 <= days <= 3660:
+        raise ValueError(f"days|{value}|5 d")
+    return int(days)
+
+
 def _milliseconds(value: object) -> int:
     return round(parse_duration(value) * 1000)
 
@@ -93,6 +100,8 @@ Port = Annotated[int, BeforeValidator(_port)]
 Address = Annotated[str, BeforeValidator(_address)]
 Size = Annotated[int, BeforeValidator(_size)]
 Duration = Annotated[float, BeforeValidator(_duration)]
+# Whole days, written as a duration: "5 d".
+Days = Annotated[int, BeforeValidator(_days)]
 # Whole milliseconds: a record holds no floats.
 Milliseconds = Annotated[int, BeforeValidator(_milliseconds)]
 LocalPath = Annotated[Path, BeforeValidator(_path)]

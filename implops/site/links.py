@@ -96,6 +96,13 @@ def _names(site: Site, hosts: list[str], refuse: Refuse) -> None:
         if waiver.host not in site.hosts:
             where = ("waive", number, "host")
             raise refuse("no_such_host", where, value=waiver.host, known=_near(waiver.host, hosts))
+    ids = [one.id for one in site.attest]
+    for number, item in enumerate(site.attest):
+        if item.id in ids[:number]:
+            raise refuse("same_attest", ("attest", number, "id"), value=item.id)
+        for name in item.hosts:
+            if name not in site.hosts:
+                raise refuse("no_such_host", ("attest", number, "hosts"), value=name, known=_near(name, hosts))
 
 
 def _system(site: Site, hosts: list[str], refuse: Refuse) -> None:

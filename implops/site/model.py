@@ -16,6 +16,7 @@ from implops.site.fields import (
     Address,
     Argument,
     Collation,
+    Days,
     Domain,
     Duration,
     Encoding,
@@ -80,6 +81,8 @@ class Host(Part):
     address: Address
     roles: list[Role] = Field(min_length=1)
     owner: Text = "-"
+    # Room and rack, printed on the check sheet.
+    place: Text = "-"
     port: Port | None = None
     # Software of ours is there already and is meant to be (OS12).
     existing: bool = False
@@ -378,6 +381,28 @@ class Signatures(Part):
     signers: LocalPath | None = None
 
 
+class Mend(Part):
+    """Who puts right what a check finds, by its kind; otherwise the owner of the host. ``due``: days to do it."""
+
+    network: Text | None = None
+    system: Text | None = None
+    storage: Text | None = None
+    database: Text | None = None
+    application: Text | None = None
+    due: Days | None = None
+
+
+class Attest(Part):
+    """What no machine can measure; a person answers for it. ``required``: a missing or bad answer shuts the gate."""
+
+    id: Annotated[str, StringConstraints(pattern=r"^M[0-9]{2}$")]
+    title: Text
+    hosts: list[HostName] = Field(default_factory=list)
+    owner: Text = "-"
+    required: bool = False
+    valid: Days = 90
+
+
 class Lab(Part):
     """Only in sites that exist in the lab; such a site's documents are stamped 演练."""
 
@@ -412,6 +437,8 @@ class Site(Part):
     backup: Backup | None = None
     waive: list[Waiver] = Field(default_factory=list)
     signatures: Signatures | None = None
+    mend: Mend = Mend()
+    attest: list[Attest] = Field(default_factory=list)
     lab: Lab | None = None
 
     _path: Path = PrivateAttr(Path())
