@@ -50,7 +50,7 @@ def at_random(site: Site, chance: random.Random) -> str:
     command = [sys.executable, "-m", "implops.cli.main", "deploy", str(site.path), "--yes", *resume(site)]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                env=environment())  # fmt: skip
-    time.sleep(chance.uniform(0.5, 25.0))
+    time.sleep(chance.uniform(0.5, 15.0))
     victims = chance.choice(("tool", "worker", "both"))
     worker = worker_of(process.pid)
     if process.poll() is None and victims in ("tool", "both"):
@@ -73,7 +73,7 @@ def test_killed_sixty_times(deployed: Site, tmp_path_factory: pytest.TempPathFac
     chance = random.Random(seed)
     kills: list[str] = []
     rounds = 0
-    while len(kills) < 60:
+    while len(kills) < int(os.environ.get("IMPLOPS_KILLS", "60")):
         rounds += 1
         for site in bare(tmp_path_factory.mktemp(f"kill{rounds}"), deployed):
             number = 0
