@@ -9,7 +9,7 @@ from implops.baseload.mapping import Mapping
 from implops.baseload.proof import Proof, prove
 from implops.baseload.rows import Known, Reader, Reject, Tally
 from implops.baseload.server import Server
-from implops.baseload.target import Cell, Table, already, describe, existing, fit, known_codes
+from implops.baseload.target import Cell, Table, already, describe, existing, fit, known_codes, logged
 
 
 @dataclass
@@ -53,6 +53,7 @@ def open_reader(
     *,
     hashed: bool = False,
     spots: frozenset[int] = frozenset(),
+    resuming: bool = False,
     collect: frozenset[str] = frozenset(),
 ) -> Reader:
     """A Reader that knows the parent codes and the keys that the database holds now, and ``pending`` codes besides."""
@@ -60,7 +61,7 @@ def open_reader(
     for column in mapping.columns.values():
         if column.ref and column.ref.key not in known:
             known[column.ref.key] = known_codes(server, column.ref.key) | pending.get(column.ref.key, set()) | {""}
-    taken = {names: existing(server, table, names) for names in Reader.keys(mapping)}
+    taken = {names: existing(server, mapping, table, names, resuming=resuming) for names in Reader.keys(mapping)}
     return Reader(mapping, cells, known, taken, hashed=hashed, spots=spots, collect=collect)
 
 
@@ -82,7 +83,8 @@ def check(
     done = already(server, mapping, proof.sha256)
     if done:
         return Checked(mapping, proof, table, cells, Tally(), [], done)
-    reader = open_reader(server, mapping, table, cells, pending, collect=collect)
+    resuming = bool(mapping.batch and logged(server, mapping, proof.sha256))
+    reader = open_reader(server, mapping, table, cells, pending, collect=collect, resuming=resuming)
     for block in reader.blocks():
         progress(reader.tally.good, block.line)
     reader.finish()

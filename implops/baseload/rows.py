@@ -26,7 +26,7 @@ from implops.strict_yaml import nearest
 KEPT_REJECTS = 100_000
 _NULL = "\\N"
 # The default context rounds to 28 digits; the widest column and the longest file stay below 60.
-_EXACT = Context(prec=60)
+EXACT = Context(prec=60)
 
 Key = tuple[str, str, str]
 Known = dict[Key, set[str]]
@@ -325,9 +325,10 @@ class Reader:
         for cell, column in zip(self.cells, values, strict=True):
             sums = tally.columns[cell.name]
             sums.count += count - column.count("")
-            sums.length += len("".join(column))
+            if cell.counted:
+                sums.length += len("".join(column))
             if sums.sum is not None:
-                sums.sum = _EXACT.add(sums.sum, total(column, cell.behind))
+                sums.sum = EXACT.add(sums.sum, total(column, cell.behind))
         for place in self.spots.intersection(range(tally.good, tally.good + count)):
             index = place - tally.good
             self.spotted.append((line + index, [column[index] for column in values]))
@@ -352,9 +353,9 @@ def total(column: Sequence[str], behind: int | None) -> Decimal:
     """Exact sum of canonical numbers. With a fixed scale they are summed as whole numbers, five times as fast."""
     given = [one for one in column if one] if "" in column else column
     if behind is None and any("." in one for one in given):
-        return reduce(_EXACT.add, map(Decimal, given), Decimal(0))
-    whole = [one.replace(".", "") for one in given] if behind else given
-    return _EXACT.scaleb(Decimal(sum(map(int, whole))), -(behind or 0))
+        return reduce(EXACT.add, map(Decimal, given), Decimal(0))
+    whole = "\n".join(given).replace(".", "").split("\n") if behind and given else given
+    return EXACT.scaleb(Decimal(sum(map(int, whole))), -(behind or 0))
 
 
 def row_hash(columns: Sequence[Sequence[str]]) -> int:
