@@ -28,7 +28,6 @@ class Batch:
     outcome: str
     checked: Checked | None = None
     loaded: Loaded | None = None
-    tally: Tally | None = None
     error: ImplopsError | None = None
     rejects: tuple[str, str] | None = None
     seed: str = ""
@@ -39,7 +38,7 @@ class Batch:
 
     @property
     def counted(self) -> Tally:
-        return self.tally or (self.checked.tally if self.checked else Tally())
+        return self.checked.tally if self.checked else Tally()
 
     def payload(self, number: int) -> dict[str, Any]:
         """For ``batch.finished``."""
@@ -61,7 +60,10 @@ class Batch:
                 "good": tally.good,
                 "rejected": tally.rejected,
                 "blank": tally.blank,
-                "inserted": self.loaded.rows if self.loaded else 0,
+                "inserted": self.loaded.inserted if self.loaded else 0,
+                "updated": self.loaded.updated if self.loaded else 0,
+                "unchanged": self.loaded.unchanged if self.loaded else 0,
+                "deleted": self.loaded.deleted if self.loaded else 0,
             },
         }
         if self.error:
@@ -69,7 +71,7 @@ class Batch:
             found["error"] = {"key": self.error.key, "params": params}
         found |= self._proved(self.checked) if self.checked else _identity(mapping.file)
         if self.loaded:
-            found |= self._loaded(self.loaded, tally)
+            found |= self._loaded(self.loaded)
         return found
 
     def _proved(self, checked: Checked) -> dict[str, Any]:
@@ -90,13 +92,20 @@ class Batch:
             found["before"] = checked.loaded
         return found
 
-    def _loaded(self, loaded: Loaded, tally: Tally) -> dict[str, Any]:
+    def _loaded(self, loaded: Loaded) -> dict[str, Any]:
         assert self.checked
+        tally = loaded.tally
         return {
+            "batches": loaded.batches,
+            "resumed": loaded.resumed,
             "table": {"before": loaded.before, "after": loaded.after},
             "columns": {
-                name: {"file": _sums(mine), "table": _sums(loaded.columns[name])}
-                for name, mine in tally.columns.items()
+                cell.name: {
+                    "file": _sums(tally.columns[cell.name], cell),
+                    "table": _sums(loaded.columns[cell.name], cell),
+                }
+                for cell in self.checked.cells
+                if cell.name in tally.columns
             },
             "row_hash": {"file": str(tally.row_hash), "table": loaded.row_hash, "sql": loaded.sql},
             "spot": {
@@ -121,8 +130,12 @@ def _key(cells: list[Cell], mapping: Mapping) -> list[str]:
     return mapping.key or [cell.name for cell in cells if cell.column.unique][:1]
 
 
-def _sums(sums: Sums) -> dict[str, Any]:
-    return {"count": sums.count, "length": sums.length, "sum": None if sums.sum is None else f"{sums.sum:f}"}
+def _sums(sums: Sums, cell: Cell) -> dict[str, Any]:
+    return {
+        "count": sums.count,
+        "length": sums.length if cell.counted else None,
+        "sum": None if sums.sum is None else f"{sums.sum:f}",
+    }
 
 
 def _conversion(name: str, mapping: Mapping) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from implops.errors import ImplopsError
 
 _NOT_VERBS = {
     "__init__", "main", "output", "forms", "mending", "steps", "going_back", "planning", "upgrading", "import_inspect",
+    "import_check", "import_run",
 }  # fmt: skip
 # The order of the process; a verb that is not in this list comes after it.
 _ORDER = (
