@@ -37,7 +37,7 @@ lint: setup     ## ruff, mypy --strict, direction of imports
 
 bench: bench-check   ## all benchmarks
 
-bench-check: setup   ## implops check against the bare floor on 20 lab hosts
+bench-check: setup   ## implops check against the bare floor and peers on 20 lab hosts, and on 100
 	$(PY) bench/bench_check.py
 
 docs: setup     ## regenerate the generated pages
