@@ -29,5 +29,5 @@ FAULTS = [
     Fault("LIM12", "dns1", "no file sets the value that runs", (kernel("/proc/sys/net/core/somaxconn", "777"),), "warn",
           "777", target="net.core.somaxconn"),
     Fault("MEM07", "db1", "the database wants huge pages, the kernel has none",
-          (site(("# huge_pages: true", "huge_pages: true  #")),), "fail", "0 B", short=True),
+          (site(("# huge_pages: true", "  huge_pages: true  #")),), "fail", "0 B", short=True),
 ]  # fmt: skip
