@@ -52,32 +52,31 @@ def deploy(site: Site) -> None:
     implops("deploy", site.path, "--yes", timeout=900)
 
 
-def on_hosts(kind: str, faults: list[Fault], scenes: tuple[str, ...]) -> tuple[list[Outcome], list[str]]:
-    """Outcomes of the faults on these hosts, and false alarms there: in each scene, before and after the faults."""
-    outcomes: list[Outcome] = []
-    alarms: list[str] = []
+def on_hosts(kind: str, faults: list[Fault], scenes: tuple[str, ...]) -> Iterator[tuple[list[Outcome], list[str]]]:
+    """Of each scene on these hosts: outcomes of its faults, and false alarms before and after them."""
     with booted(kind) as site:
         bench = Bench(site, implops)
         for scene in scenes:
+            alarms: list[str] = []
             if scene != "bare":
                 try:
                     deploy(site)
                 except AssertionError as error:
                     # Its faults count as missed: nothing was seen of them.
                     say(str(error))
-                    alarms.append(f"{kind}: could not be deployed")
-                    break
+                    yield [], [f"{kind}: could not be deployed"]
+                    return
             chosen = [one for one in faults if one.scene == scene]
             alarms += _told(kind, scene, bench.learn())
             if any(one.deep for one in chosen):
                 # What it says about speeds is the machine's: many share its disk.
                 bench.learn(deep=True)
-            outcomes += prove(bench, chosen, say)
+            outcomes = prove(bench, chosen, say)
             if chosen:
                 changed = bench.changes(bench.check(), deep=False, edited=False)
                 left = {key: one for key, one in changed.items() if one[0] in BAD or one[0] == "gone"}
                 alarms += _told(kind, f"{scene}, after all was undone", left)
-    return outcomes, alarms
+            yield outcomes, alarms
 
 
 def _told(kind: str, scene: str, seen: Seen) -> list[str]:
@@ -112,12 +111,12 @@ def main() -> int:
         chosen = tuple(one for one in shown if one in scenes)
         if not chosen or (part and kind == "trixie"):
             continue
-        more, told = on_hosts(kind, [] if kind == "trixie" else faults, chosen)
-        outcomes, alarms = outcomes + more, alarms + told
-        total = page.totals(ids, outcomes, proofs, alarms)
-        if not part:
-            # After each kind of hosts: a run that is cut short has told what it saw.
-            page.write(outcomes, proofs, alarms, total)
+        for more, told in on_hosts(kind, [] if kind == "trixie" else faults, chosen):
+            outcomes, alarms = outcomes + more, alarms + told
+            total = page.totals(ids, outcomes, proofs, alarms)
+            if not part:
+                # After each scene: a run that is cut short has told what it saw.
+                page.write(outcomes, proofs, alarms, total)
     for one in outcomes:
         if part or not one.good:
             print(page.line(one))
