@@ -42,7 +42,7 @@ def front(site: Site, host: Host) -> bool:
 
 
 def backends(site: Site, host: Host) -> list[dict[str, Any]]:
-    """The servers behind this proxy, its own first. A host that is not the front asks others only when its own is away."""
+    """The servers behind this proxy, its own first. Only the front shares out; the rest fall back on the others."""
     apps = sorted(site.with_role("app"), key=lambda one: one.name != host.name)
     spare = not front(site, host)
     return [{"address": one.address, "spare": spare and one.name != host.name} for one in apps]
