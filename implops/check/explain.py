@@ -22,7 +22,8 @@ from implops.strict_yaml import read
 
 _MOST_LINES = 4
 _WORD = re.compile(r"\b[A-Za-z_][A-Za-z0-9_]*\b")
-_PLANS = re.compile(r"will_be_set|\.post\(|\.planned\(|\.plans\(|deployed")
+_FILE = re.compile(r"\b(\w+) (/\S+)")
+_PLANS = re.compile(r"will_be_set|case\.sysctl\(|\.post\(|\.planned\(|\.plans\(|deployed")
 
 
 @dataclass(frozen=True)
@@ -91,10 +92,16 @@ def _read(kind: type[Fact], probes: Mapping[str, Path], words: set[str]) -> Read
     path = probes.get(f"{kind.section}.sh")
     script = path.read_text(encoding="utf-8") if path else ""
     used = words & set(kind.__dataclass_fields__)
-    lines = tuple(line.strip() for line in script.splitlines() if used & set(_WORD.findall(line)))
+    lines = tuple(dict.fromkeys(_told(line, used) for line in script.splitlines() if used & set(_WORD.findall(line))))
     return Read(
         kind.__name__, doc, f"checks/probes/{path.name}" if path else "—", script, lines[:_MOST_LINES], kind.trip
     )
+
+
+def _told(line: str, used: set[str]) -> str:
+    """What of a probe's line reads a field: its file where one stands behind its name, else the line."""
+    files = [f"{name} {path}" for name, path in _FILE.findall(line) if name in used]
+    return " ".join(files) or line.strip().removesuffix("\\").strip()
 
 
 def _limits(check: Check, base: Path | None) -> list[tuple[str, str, str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
@@ -19,6 +19,7 @@ from implops.site import Host, Site
 from implops.units import measure
 
 F = TypeVar("F", bound=Fact)
+T = TypeVar("T")
 # "16 GB" of a virtual machine shows as 15.4 GiB, "200 GB" of a volume as 183-186 GiB (our own figure).
 NAMEPLATE_PERCENT = 93
 
@@ -185,11 +186,24 @@ class Case:
 
 
 class SiteCase(Case):
-    """A check over all hosts: ``each`` gives a Case per host that answered. Its results name their host."""
+    """A check over all hosts: ``cases`` are those of the hosts that answered. Its results name their host."""
 
     def __init__(self, scene: Scene, check: Check) -> None:
         self.cases = [Case(scene, check, one) for one in scene.seen.values() if one.error is None]
         super().__init__(scene, check, next(iter(scene.seen.values())))
+
+    def measured(self, read: Callable[[Case], T]) -> tuple[dict[str, T], list[tuple[str, Result]]]:
+        """What ``read`` finds on every host, by name; and the errors of hosts where a fact is missing: what is not
+        known of one host must not keep the others from being compared.
+        """
+        found: dict[str, T] = {}
+        failed = []
+        for one in self.cases:
+            try:
+                found[one.host.name] = read(one)
+            except NotMeasured as error:
+                failed.append((one.host.name, _unknown(error.unknown, "")))
+        return found, failed
 
 
 def judge(scene: Scene, checks: Mapping[str, Check], only: Iterable[str] | None = None) -> list[Verdict]:
