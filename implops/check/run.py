@@ -86,8 +86,9 @@ def look(
     done = done_recipes(store)
     seen = gather(site, planned, chosen, hold=bool(custom.files(site)))
     try:
-        ask_outside(site, seen)
-        if _has_database(site, planned, done):
+        if _wanted(only, "DNS"):
+            ask_outside(site, seen)
+        if _wanted(only, "DB") and _has_database(site, planned, done):
             ask_logins(site, seen)
         if deep:
             deepen(site, planned, seen, limits, force_io=deep.force_io)
@@ -102,6 +103,11 @@ def look(
     if not only and not hosts:
         verdicts = waivers.apply(site, {**custom.as_checks(theirs), **checks}, verdicts, date.today())
     return checks, seen, verdicts
+
+
+def _wanted(only: Collection[str], topic: str) -> bool:
+    """Whether any check of a topic was chosen: what it alone needs is not asked otherwise."""
+    return not only or any(id.startswith(topic) for id in only)
 
 
 def _has_database(site: Site, planned: Sequence[Planned], done: Mapping[str, Collection[str]]) -> bool:
