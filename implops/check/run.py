@@ -91,11 +91,14 @@ def look(
         if _wanted(only, "DB") and _has_database(site, planned, done):
             ask_logins(site, seen)
         if deep:
+            for one in seen.values():
+                one.deep = True
             # Proofs of paths alone load no host: a choice of those need not wait for the disks.
             if not only or any(not id.startswith("NET") for id in only) or "NET06" in only:
                 deepen(site, planned, seen, limits, force_io=deep.force_io)
             if _wanted(only, "NET"):
-                prove(site, seen, _idle_seconds(limits) if _wanted(only, "NET12") else 0)
+                rest = _idle_seconds(limits) if _wanted(only, "NET12") else 0
+                prove(site, seen, rest, flood=_wanted(only, "NET06"))
             if _wanted(only, "STO"):
                 compare(site, seen)
         theirs = custom.verdicts(site, seen, only)
