@@ -25,9 +25,9 @@ host sees of the others. Scripts write nothing on the target, but for one test f
 the files of `--deep`, which they remove. Facts are typed (`implops/facts/`); what could not be read
 is Unknown with its reason, and a check that meets it becomes an error, never a pass.
 
-**reads** names the sections of a host's answer (`checks/probes/SECTION.sh`). With `--deep` come tests that load a host
-or take long: disks, bandwidth, proof of a path. Their cost is printed first and capped; a host that is busy (CPU04) or
-runs a database is left alone unless `--force-io` is given. Without `--deep` they are skipped, in one line.
+**read by** names the probe (`checks/probes/`). With `--deep` come tests that load a host or take long: disk speed,
+bandwidth, proof of a path. Their cost is printed first and capped; a host that is busy (CPU04) or runs a database is
+left alone unless `--force-io` is given. Without `--deep` they are skipped, in one line.
 
 A path is proved (NET02) by a listener on the real address and port of its target, TCP and UDP, for as long as the check
 asks: callers send the run's nonce, and only the target knows the token that comes back. A proxy, a redirect or another
