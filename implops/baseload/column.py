@@ -14,9 +14,8 @@ NAME = r"[^\x00-\x20\x7f\"'`\\;.(),]{1,63}"
 _TYPE = re.compile(r"text|int|date|datetime|time|bool|decimal\(([0-9]{1,2}), ?([0-9]{1,2})\)")
 _TYPES = "text int decimal(14,2) date datetime time bool"
 # Parts of a date format; what stands between them is taken literally. D, M, h: one or two digits.
-FORMAT_PARTS = ("YYYY", "MM", "M", "DD", "D", "hh", "h", "mm", "ss", "YY")
-CLEANING = ("trim", "squeeze", "width", "t2s", "currency", "thousands", "upper", "lower", "newline")
-_FOR_TEXT = ("squeeze", "width", "t2s", "upper", "lower", "newline")
+FORMAT_PARTS = ("YYYY", "MM", "M", "DD", "D", "hh", "h", "mm", "ss")
+_FOR_TEXT = ("squeeze", "t2s", "upper", "lower", "newline")
 _FOR_NUMBERS = ("currency", "thousands")
 
 

@@ -51,7 +51,8 @@ def _minutes(value: object) -> object:
 
 class Source(Part):
     """The customer's file. ``skip``: title lines above the header, total lines at the end. ``member``: which file of
-    a zip. ``widths``: characters of each column of a fixed-width file. ``table``: whose INSERTs of a SQL file.
+    a zip. ``widths``: characters of each column of a fixed-width file. ``table``: whose INSERTs of a SQL file;
+    ``dialect``: whether a backslash in its texts escapes.
     """
 
     file: Text
@@ -67,6 +68,7 @@ class Source(Part):
     member: Text | None = None
     widths: list[Annotated[int, Field(ge=1, le=10_000)]] = Field(default_factory=list)
     table: SqlTable | None = None
+    dialect: Literal["mysql", "postgresql"] | None = None
     null: list[Annotated[str, StringConstraints(max_length=100)]] = Field(default_factory=lambda: [""])
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
 
@@ -205,7 +207,7 @@ def _links(mapping: Mapping, lines: Lines) -> None:
             known = nearest(column.codes, list(mapping.dictionaries))
             raise refuse("no_dictionary", "columns", name, "dict", value=column.codes, known=known)
     for name, codes in mapping.dictionaries.items():
-        if [codes.codes, codes.file, codes.table].count(None) != 2 or (codes.table is None) != (codes.column is None):
+        if [codes.codes, codes.file, codes.table].count(None) != 2 or (codes.table and codes.column is None):
             raise refuse("dictionary", "dictionaries", name)
         if codec_of(codes.encoding) is None:
             raise refuse("dictionary", "dictionaries", name)

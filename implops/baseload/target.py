@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from implops.baseload.column import Column
+from implops.baseload.column import Column, Dictionary
 from implops.baseload.mapping import Mapping
 from implops.baseload.rules import Field
 from implops.baseload.server import Server, identifier
@@ -16,6 +16,8 @@ from implops.strict_yaml import nearest
 
 LOG_TABLE = "implops_import_log"
 _GREATEST = {"int2": 2**15 - 1, "int4": 2**31 - 1, "int8": 2**63 - 1}
+_BOOL = {"1": "true", "0": "false", "": ""}
+_SAME = {"date": "date", "datetime": "timestamp", "time": "time", "bool": "bool"}
 _TEXTS = ("text", "varchar", "bpchar")
 
 
@@ -92,6 +94,8 @@ class Cell:
 
     def canonical(self, values: Sequence[str]) -> Sequence[str]:
         """The values as the server gives them back; empty means NULL."""
+        if self.type == "bool":
+            return [_BOOL[one] for one in values]
         if self.type != "numeric":
             return values
         if self.behind:
@@ -148,22 +152,24 @@ def _cell(mapping: Mapping, name: str, column: Column, there: TableColumn) -> Ce
     required = column.required or there.not_null or name in mapping.key
     private = "private_use" in column.allow
     kind, field = column.kind, None
+    signed = column.min != "0"
     if kind == "text" and there.type in _TEXTS:
         limits = [one for one in (column.longest, there.limit) if one is not None]
         limit = min(limits) if limits else None
-        field = Field(name, "text", required, limit, column.pattern, private_use=private)
-    elif kind == "date" and there.type == "date":
-        field = Field(name, "date", required)
+        field = Field(name, "text", required, limit, column.pattern, private_use=private,
+                      least=column.shortest, multiline=column.multiline, charset=there.charset or "")  # fmt: skip
+    elif there.type == _SAME.get(kind) or (kind == "bool" and there.shown == "tinyint(1)"):
+        field = Field(name, kind, required)
     elif kind == "int" and there.type in (*_GREATEST, "numeric"):
         # A numeric without limits takes what a bigint takes: more digits would be a code, not a count.
         digits = there.digits - (there.behind or 0) if there.digits is not None else 18
         greatest = there.greatest or _GREATEST.get(there.type) or 10 ** min(digits, 18) - 1
-        field = Field(name, "int", required, greatest=greatest)
+        field = Field(name, "int", required, greatest=greatest, signed=signed)
     elif kind == "decimal" and there.type == "numeric":
         digits, behind = column.precision
         if there.digits is None or (there.behind is not None and there.behind >= behind
                                     and there.digits - there.behind >= digits - behind):  # fmt: skip
-            field = Field(name, "decimal", required, digits=(digits, behind))
+            field = Field(name, "decimal", required, digits=(digits, behind), signed=signed)
     return Cell(name, column, field, there.type, there.behind) if field else None
 
 
@@ -172,6 +178,29 @@ def known_codes(server: Server, key: tuple[str, str, str]) -> set[str]:
     schema, table, column = key
     rows = server.values([server.text(identifier(column))], server.table(schema, table))
     return {row[0] for row in rows}
+
+
+def known_pairs(server: Server, key: tuple[str, ...]) -> dict[str, str | None]:
+    """What each value of a parent's column stands for: that row's value of another one, None when rows disagree."""
+    schema, table, match, take = key
+    found: dict[str, str | None] = {}
+    columns = [server.text(identifier(name)) for name in (match, take)]
+    for code, stored in server.values(columns, server.table(schema, table)):
+        found[code] = stored if found.get(code, stored) == stored else None
+    return found
+
+
+def listed(server: Server, codes: Dictionary) -> set[str]:
+    """The codes of a dictionary that lies in a table."""
+    schema, _, table = str(codes.table).rpartition(".")
+    asked = " and ".join(
+        f"{server.text(identifier(name))} = {server.literal(value)}" for name, value in codes.where.items()
+    )
+    rows = server.values(
+        [server.text(identifier(str(codes.column)))],
+        server.table(schema or "public", table) + (f" where {asked}" if asked else ""),
+    )
+    return {row[0] for row in rows if row[0]}
 
 
 def existing(

@@ -101,6 +101,8 @@ def check_all(session: Session, server: Server, chosen: list[Mapping]) -> list[B
         if checked.rejects:
             path, sha256 = rejects.write(one, checked.rejects, session.site.out)
             batch.rejects = (path.name, sha256)
+        else:
+            rejects.clear(one, session.site.out)
         if not checked.good:
             first = checked.rejects[0]
             fault = first.faults[0]

@@ -19,11 +19,26 @@ from implops.errors import ImplopsError
 
 _NOT_VERBS = {"__init__", "main", "output", "forms"}
 # The order of the process; a verb that is not in this list comes after it.
-_ORDER = ("init", "lab", "trust", "check", "explain", "bundle", "deploy", "rollback", "import", "verify", "backup")
+_ORDER = (
+    "init",
+    "lab",
+    "trust",
+    "check",
+    "explain",
+    "collect",
+    "bundle",
+    "deploy",
+    "rollback",
+    "import",
+    "verify",
+    "backup",
+)
 
 
 def _verbs() -> list[str]:
-    names = [path.stem.rstrip("_") for path in Path(__file__).parent.glob("*.py") if path.stem not in _NOT_VERBS]
+    found = [path.stem.rstrip("_") for path in Path(__file__).parent.glob("*.py") if path.stem not in _NOT_VERBS]
+    # import_inspect.py is a part of the verb import.
+    names = [name for name in found if "_" not in name]
     return sorted(names, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name))
 
 
