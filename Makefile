@@ -4,7 +4,7 @@ SHELL := /bin/sh
 PY := .venv/bin/python
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup demo test test-unit test-lab test-full lint bench bench-check docs fresh-test clean
+.PHONY: help setup demo test test-unit test-lab test-full lint bench bench-check bench-import docs fresh-test clean
 
 help:           ## this list
 	@sed -n 's/^\([a-z-]*\): .*##/  make \1  -/p' Makefile
@@ -35,10 +35,14 @@ lint: setup     ## ruff, mypy --strict, direction of imports
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-bench: bench-check   ## all benchmarks
+bench: bench-check bench-import   ## all benchmarks
 
 bench-check: setup   ## implops check against the bare floor on 20 lab hosts
 	$(PY) bench/bench_check.py
+
+bench-import: setup  ## implops import against bare psql / LOAD DATA on the same path (pgloader in the same run)
+	command -v pgloader >/dev/null || apt-get install -y -qq pgloader >/dev/null
+	$(PY) bench/bench_import.py
 
 docs: setup     ## regenerate the generated pages
 	$(PY) -m implops.check.reference > docs/checks.md
