@@ -86,8 +86,11 @@ class Repository:
     def ids(self) -> set:
         return {one["id"] for one in json.loads(self.call("snapshots", "--json") or "[]")}
 
-    def backup(self, tags: list, name: str, source: list) -> dict:
-        """Stream a program's output into a snapshot, then read it back. Raises Failed; nothing half is left."""
+    def backup(self, tags: list, name: str, source: list, watch: object = None) -> dict:
+        """Stream a program's output into a snapshot, then read it back. Raises Failed; nothing half is left.
+
+        ``watch`` sees the stream's blocks until it answers True.
+        """
         arguments = [
             "--json",
             "backup",
@@ -99,7 +102,7 @@ class Repository:
             "--stdin-filename",
             name,
         ]
-        sent = pump(source, self.command(*arguments))
+        sent = pump(source, self.command(*arguments), watch=watch)
         if not sent["ok"]:
             if sent["source_rc"] not in (0, -9):
                 raise Failed("source", sent["source"])
@@ -184,16 +187,22 @@ def chosen(runs: list, keep: dict) -> set:
     return kept
 
 
-def pump(source: list, sink: list, chunk: int = 1 << 20) -> dict:
+def pump(source: list, sink: list, chunk: int = 1 << 20, watch: object = None) -> dict:
     """Feed ``source``'s output to ``restic backup --stdin``. End of file is the commit; only a clean exit earns it."""
     digest, size, committed = hashlib.sha256(), 0, False
     with tempfile.TemporaryFile() as log, tempfile.TemporaryFile() as source_log:
         target = subprocess.Popen(sink, stdin=subprocess.PIPE, stdout=log, stderr=log, preexec_fn=tied)
+        # When we are killed, the kernel closes our files first and tells our children afterwards, in the order of their
+        # birth. The source holds a copy of the sink's input: without it the sink could see the end of its input, and
+        # commit half a dump, before it is told to die.
         program = subprocess.Popen(
-            source, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=source_log, preexec_fn=tied
-        )
+            source, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=source_log, preexec_fn=tied,
+            pass_fds=(target.stdin.fileno(),),
+        )  # fmt: skip
         try:
-            for block in iter(lambda: program.stdout.read(chunk), b""):
+            for block in iter(lambda: program.stdout.read1(chunk), b""):
+                if watch and watch(block):
+                    watch = None
                 digest.update(block)
                 size += len(block)
                 target.stdin.write(block)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from implops.check.registry import check
-from implops.facts.base import Unknown
+from implops.facts.base import NotMeasured, Unknown
 from implops.facts.clock import Clock, Finish, Start
 from implops.units import format_seconds
 
@@ -17,7 +19,8 @@ def synchronised(case):
         return case.good("—" if isinstance(reference, Unknown) else reference, "NTP")
     if planned and not case.post(planned):
         return case.will_be_set(planned, "—", " ".join(case.site.time.ntp))
-    return case.bad("—", "NTP")
+    # One host alone has nobody to differ from.
+    return case.bad("—", "NTP", warn=len(case.site.hosts) == 1)
 
 
 @check("TIM02", "ref.offset", unit="ms", ceiling=True)
@@ -26,27 +29,43 @@ def offset(case):
 
 
 def skews(case):
-    """Host -> (offset to this machine's clock, half the uncertainty), microseconds, from the midpoints of one trip."""
-    found = {}
+    """Host -> (difference to this machine's clock, half of what the trip leaves open), microseconds."""
     for one in case.cases:
-        start, finish = one.fact(Start).at, one.fact(Finish).at
-        ours, theirs = (one.seen.sent + one.seen.received) // 2, (start + finish) // 2
-        found[one.host.name] = (theirs - ours, max(0, one.seen.received - one.seen.sent - (finish - start)) // 2)
-    return found
+        # Without both readings there is no difference: the reason is that of the reading that is missing.
+        _ = (one.fact(Start).at, one.fact(Finish).at)
+        if one.seen.ahead is None:
+            raise NotMeasured(Unknown("missing", "clock"))
+    return {one.host.name: (one.seen.ahead, one.seen.open) for one in case.cases}
 
 
 @check("TIM03", "skew", scope="site", unit="ms", ceiling=True)
 def skew(case):
-    """The largest difference between two hosts' clocks; worse than the limit only beyond what the trips leave open."""
+    """The largest difference between two hosts' clocks, with what the trips leave open. Worse than a limit only beyond
+    that; where the trips leave open whether it is, it is not measured.
+    """
     found = skews(case)
     for one in case.cases:
         mine, half = found[one.host.name]
-        worst, other = 0, ""
-        for name, (theirs, theirs_half) in found.items():
-            surely = max(0, abs(mine - theirs) - half - theirs_half)
-            if name != one.host.name and surely >= worst:
-                worst, other = surely, name
-        yield one.host.name, one.most(worst // 1000, target=f"↔ {other}" if other else "")
+        apart = {name: (abs(mine - theirs), half + open_) for name, (theirs, open_) in found.items()
+                 if name != one.host.name}  # fmt: skip
+        if not apart:
+            yield one.host.name, one.skip("one_host")
+            continue
+        # The pair that is surely furthest apart; of equal ones, the one that seems to be.
+        other = max(apart, key=lambda name: (max(0, apart[name][0] - apart[name][1]), apart[name][0]))
+        yield one.host.name, _skewed(one, other, *(value // 1000 for value in apart[other]))
+
+
+def _skewed(case, other, seems, leaves):
+    limit, target = case.limit, f"↔ {other}"
+    need = limit.want if limit.need is None else limit.need
+    want = need if limit.want is None else limit.want
+    surely, at_most = max(0, seems - leaves), seems + leaves
+    judged = case.most(seems, target=target)
+    shown = f"{format_seconds(seems / 1000)} ± {format_seconds(leaves / 1000)}"
+    if want is None or surely > need or (seems <= want and at_most <= need) or (want < surely and at_most <= need):
+        return replace(judged, actual=shown)
+    return case.error("inconclusive", target=target, detail=shown)
 
 
 @check("TIM05", "tz")
@@ -60,8 +79,13 @@ def zone(case):
 
 @check("TIM06", "rtc", severity="warn")
 def hardware_clock(case):
-    found = case.fact(Clock).rtc
-    return case.bad(found, "UTC") if found == "LOCAL" else case.good(found, "UTC")
+    clock = case.fact(Clock)
+    if clock.rtc == "LOCAL":
+        return case.bad(clock.rtc, "UTC")
+    # Two hands on one clock: the guest tools step it while the time service slews it.
+    if clock.guest:
+        return case.bad("vmtoolsd + NTP", "UTC", note="two_services")
+    return case.good(clock.rtc, "UTC")
 
 
 @check("TIM07", "controller", scope="site", severity="warn")

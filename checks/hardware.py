@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from implops.check.registry import check
+from implops.facts.base import Unknown
+from implops.facts.settings import Running
 from implops.facts.system import Cpu, Memory
 from implops.units import format_size
 
@@ -11,6 +13,9 @@ _CLOCKS = ("tsc", "kvm-clock", "arch_sys_counter", "hyperv_clocksource_tsc_page"
 _BUDGET_PERCENT = 80
 # What a database connection may take besides the shared buffers: work_mem's default.
 _PER_CONNECTION = 4 * 2**20
+_MIB = 2**20
+_MOST_SWAP = 8 * 2**30
+_SHOWN_PROCESSES = 5
 
 
 @check("CPU01", "cpu.cores", unit="count")
@@ -37,7 +42,7 @@ def total(case):
 def plan(site, host):
     """Bytes that heaps, shared buffers and connections of the host's roles will take."""
     size = 0
-    if site.web and "app" in host.roles:
+    if site.web and site.web.tomcat and "app" in host.roles:
         size += site.web.heap
     if site.database and "db" in host.roles:
         size += site.database.shared_buffers + site.database.max_connections * _PER_CONNECTION
@@ -48,7 +53,20 @@ def plan(site, host):
 def budget(case):
     wanted, most = plan(case.site, case.host), case.fact(Memory).total * _BUDGET_PERCENT // 100
     shown = f"≤ {format_size(most)} ({_BUDGET_PERCENT} %)"
-    return case.good(format_size(wanted), shown) if wanted <= most else case.bad(format_size(wanted), shown)
+    if wanted <= most:
+        return case.good(format_size(wanted), shown)
+    edit = _fitting(case, wanted - most)
+    return case.bad(format_size(wanted), shown, note="budget_edit" if edit else "budget", edit=edit)
+
+
+def _fitting(case, excess):
+    """The edit of the site file that fits: the larger of heap and buffers gives way. Empty when neither can."""
+    heap = case.site.web.heap if case.site.web and "app" in case.host.roles else 0
+    database = case.site.database if "db" in case.host.roles else None
+    buffers = database.shared_buffers if database else 0
+    name, size = ("web.heap", heap) if heap >= buffers else ("database.shared_buffers", buffers)
+    left = (size - excess) // _MIB
+    return f"{name}: {left} MiB" if left >= 128 else ""
 
 
 @check("MEM03", "mem.available", roles=("db", "app"), unit="size")
@@ -58,16 +76,23 @@ def available(case):
     if case.deployed:
         # What the plan asked for is in use by now.
         return case.info(format_size(found))
-    return case.good(format_size(found), shown) if found >= wanted else case.bad(format_size(found), shown)
+    if found >= wanted:
+        return case.good(format_size(found), shown)
+    running = case.seen.fact(Running)
+    processes = running if isinstance(running, Unknown) else running.ask("processes")
+    if isinstance(processes, Unknown):
+        return case.bad(format_size(found), shown)
+    largest = sorted(processes.items(), key=lambda one: -one[1])[:_SHOWN_PROCESSES]
+    told = " ".join(f"{name}={format_size(size)}" for name, size in largest)
+    return case.bad(format_size(found), shown, note="largest", processes=told)
 
 
 @check("MEM04", "swap", roles=("db",), severity="warn", unit="count", ceiling=True)
 def swap(case):
-    found = case.fact(Memory).swappiness
-    planned = case.planned("sysctl", "vm.swappiness")
-    if case.limit.want is not None and found > case.limit.want and planned and not case.post(planned):
-        return case.will_be_set(planned, found, f"≤ {case.limit.want}")
-    return case.most(found)
+    memory = case.fact(Memory)
+    yield case.sysctl("vm.swappiness", memory.swappiness, case.most(memory.swappiness))
+    shown, most = format_size(memory.swap), f"≤ {format_size(_MOST_SWAP)}"
+    yield (case.good if memory.swap <= _MOST_SWAP else case.bad)(shown, most, target="swap")
 
 
 @check("MEM05", "thp", roles=("db",), severity="warn")
@@ -78,8 +103,23 @@ def huge_pages(case):
 
 @check("MEM06", "numa", roles=("db",), severity="warn")
 def numa(case):
-    found = case.fact(Memory).zone_reclaim
-    return case.bad(found, "0") if found else case.good(found, "0")
+    memory = case.fact(Memory)
+    if memory.nodes == 1:
+        return case.skip("one_node")
+    found = f"{memory.nodes} × {memory.zone_reclaim}"
+    return case.bad(found, "0") if memory.zone_reclaim else case.good(found, "0")
+
+
+@check("MEM07", "hugepages", roles=("db",), unit="size")
+def reserved_pages(case):
+    """Only a database that is told to use them: with too few it does not start."""
+    database = case.site.database
+    if database is None or not database.huge_pages:
+        return case.skip("not_declared")
+    found, wanted = case.fact(Memory).huge_pages, database.shared_buffers
+    shown = f"≥ {format_size(wanted)}"
+    one = (case.good if found >= wanted else case.bad)(format_size(found), shown)
+    return case.configured(one, "vm.nr_hugepages")
 
 
 @check("CPU02", "cpu.flags", unit="words")

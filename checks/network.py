@@ -1,16 +1,17 @@
-"""The network between the hosts, and names."""
+"""The network between the hosts."""
 
 from __future__ import annotations
 
+import ipaddress
+import re
+
 from implops.check.registry import check
 from implops.facts.base import Unknown
-from implops.facts.network import Network
-from implops.facts.peers import NOBODY, Flows, Names, Packets, fqdns, paths_of
-from implops.facts.software import Software
-from implops.facts.system import System
+from implops.facts.echo import Echo, Listening, confirmed
+from implops.facts.names import fqdns
+from implops.facts.network import Network, carrier
+from implops.facts.peers import Flows, Packets, paths_of
 from implops.units import format_seconds
-
-_MOST_SERVERS = 3
 
 
 def _one(case, path, tried):
@@ -22,13 +23,21 @@ def _one(case, path, tried):
         return case.error(tried.seen.reason, target=subject, detail=tried.seen.detail)
     took = format_seconds(tried.micros / 1_000_000) if tried.micros is not None else ""
     if tried.seen == "open":
-        return case.good(f"open {took}".strip(), "open", target=subject, note="connect_only")
+        return case.good(f"open {took}".strip(), "open", target=subject, note=_proof(case, path, "connect_only"))
     if tried.seen == "refused" and _silent_yet(case, path):
-        return case.good("refused", "open", target=subject, note="nothing_listens_yet")
+        return case.good("refused", "open", target=subject, note=_proof(case, path, "nothing_listens_yet"))
     if tried.seen == "silent" and path.protocol == "udp":
         # UDP that says nothing: the name server is asked in its own words by DNS04.
         return case.info("silent", target=subject, note="udp_silent")
-    return case.bad(tried.seen, "open", target=subject, note=f"flow_{tried.seen}")
+    note = "tls_silent" if tried.seen == "tls_silent" else f"flow_{tried.seen}"
+    return case.bad(tried.seen, "open", target=subject, note=note)
+
+
+def _proof(case, path, without):
+    """That the target itself answered (--deep); ``without``: what is known when nobody asked it."""
+    seen = case.scene.seen.get(path.target)
+    listening = seen.fact(Listening) if seen is not None else Unknown("missing")
+    return "echo_verified" if confirmed(case.seen.fact(Echo), listening, path) else without
 
 
 def _silent_yet(case, path):
@@ -58,18 +67,65 @@ def times(case):
             yield case.most(one.micros // 1000, target=f"→ {path.subject}")
 
 
+def _peers(case):
+    """(name of the host, what pings to it showed)."""
+    names = {host.address: host.name for host in case.site.hosts.values()}
+    return [(names.get(address, address), found) for address, found in case.fact(Packets).seen.items()]
+
+
+@check("NET04", "loss", severity="warn", unit="percent", ceiling=True)
+def loss(case):
+    for name, found in _peers(case):
+        if found.received == 0:
+            # Some firewalls drop every ping: then nothing is known.
+            yield case.info("—", target=f"→ {name}", note="ping_lost")
+        else:
+            lost = -(-100 * (found.sent - found.received) // found.sent)
+            yield case.most(lost, target=f"→ {name}")
+
+
 @check("NET05", "mtu")
 def packets(case):
-    names = {host.address: host.name for host in case.site.hosts.values()}
-    for address, found in case.fact(Packets).seen.items():
-        target = f"→ {names.get(address, address)}"
-        if found == "lost":
-            # Some firewalls drop every ping: then nothing is known about sizes.
+    """Equal at both ends, and a packet of that size arrives whole: where it does not, long answers hang."""
+    for name, found in _peers(case):
+        target = f"→ {name}"
+        seen = case.scene.seen.get(name)
+        peer = seen.fact(Network) if seen is not None and seen.error is None else Unknown("not_asked", name)
+        theirs = _mtu(peer, case.site.hosts[name].address) if name in case.site.hosts else None
+        if theirs is not None and theirs != found.mtu:
+            yield case.bad(theirs, found.mtu, target=target, note="mtu_differs", mtu=found.mtu)
+        elif found.whole == "good":
+            yield case.good(found.mtu, found.mtu, target=target)
+        elif found.whole == "lost" and found.received == 0:
             yield case.info("—", target=target, note="ping_lost")
         else:
-            yield (case.good if found == "good" else case.bad)(
-                "1500" if found == "good" else "< 1500", "1500", target=target
-            )
+            yield case.bad(f"< {found.mtu}", found.mtu, target=target)
+
+
+def _mtu(network, address):
+    """Of the interface that has the address; None when the host did not say."""
+    addresses = network if isinstance(network, Unknown) else network.ask("addresses")
+    nics = network if isinstance(network, Unknown) else network.ask("nics")
+    if isinstance(addresses, Unknown) or isinstance(nics, Unknown):
+        return None
+    # A virtual link shows as NAME@PEER in one list and as NAME in the other.
+    name = addresses.get(address, "").partition("@")[0]
+    return next((nic.mtu for nic in nics if nic.name == name), None)
+
+
+@check("NET09", "vip.free")
+def free(case):
+    """An address that will move between hosts answers nobody yet, and is on none of our hosts."""
+    holders = case.fact(Packets).holders
+    for address in case.site.vips:
+        if address in case.fact(Network).addresses:
+            yield case.bad(case.host.name, "—", target=address, note="vip_answers")
+        elif address not in holders:
+            yield case.error("missing", target=address)
+        elif holders[address]:
+            yield case.bad(holders[address], "—", target=address, note="vip_answers")
+        else:
+            yield case.good("—", "—", target=address)
 
 
 @check("NET08", "route", severity="warn")
@@ -94,8 +150,28 @@ def hosts_file(case):
 
 @check("NET11", "proxy", severity="warn")
 def proxy(case):
+    """A proxy in everybody's environment is in the way of the site's own hosts, unless they are left out of it."""
     found = case.fact(Network).proxies
-    return case.bad(" ".join(found)[:100], "—") if found else case.good("—", "—")
+    if not found:
+        return case.good("—", "—")
+    said = [line.partition("=")[2].strip().strip("\"'") for line in found if _LEFT_OUT.match(line)]
+    entries = [one.strip() for line in said for one in line.split(",") if one.strip()]
+    bare = [host.name for host in case.site.hosts.values() if not any(_covers(one, host.address) for one in entries)]
+    if not bare:
+        return case.good(" ".join(found)[:100], "no_proxy")
+    return case.bad(" ".join(found)[:100], "no_proxy", note="not_left_out", hosts=" ".join(bare))
+
+
+_LEFT_OUT = re.compile(r"(?i)\s*(export\s+)?no_proxy=")
+
+
+def _covers(entry, address):
+    if entry in ("*", address):
+        return True
+    try:
+        return ipaddress.ip_address(address) in ipaddress.ip_network(entry, strict=False)
+    except ValueError:
+        return entry.endswith((".", ".*")) and address.startswith(entry.rstrip("*"))
 
 
 @check("NET13", "external")
@@ -106,154 +182,33 @@ def external(case):
             yield _one(case, path, tried.get(path.key))
 
 
-def _resolver(case):
-    return next(iter(case.plans("resolver")), None)
-
-
-@check("DNS01", "resolvers")
-def servers(case):
-    if case.site.dns is None:
-        return case.skip("no_dns")
-    wanted = [host.address for host in case.site.with_role("dns")][:_MOST_SERVERS]
-    found, planned = list(case.fact(Network).servers), _resolver(case)
-    shown = " ".join(found) or "—"
-    if found == wanted:
-        return case.good(shown, " ".join(wanted))
-    return case.will_be_set(planned, shown, " ".join(wanted)) if planned else case.bad(shown, " ".join(wanted))
-
-
-@check("DNS02", "fwd")
-def forward(case):
-    if case.site.dns is None:
-        yield case.skip("no_dns")
-        return
-    resolved, planned = case.fact(Names).resolved, _resolver(case)
-    for name, address in fqdns(case.site).items():
-        found = resolved.get(name)
-        if found == address:
-            yield case.good(found, address, target=name)
-        elif planned:
-            yield case.will_be_set(planned, found or "—", address, target=name)
-        else:
-            yield case.bad(found or "—", address, target=name)
-
-
-def _answers(case):
-    """(server's host, protocol, question) -> answer; None for a site without a zone, or before its servers run."""
-    servers = {host.address: host.name for host in case.site.with_role("dns")}
-    return {(servers.get(server, server), protocol, question): answer
-            for (server, protocol, question), answer in case.fact(Names).answers.items()}  # fmt: skip
-
-
-def _server_runs(case, server):
-    planned = case.planned("port", "53", server)
-    return planned is None or case.post(planned)
-
-
-@check("DNS03", "rev", severity="warn")
-def backward(case):
-    """The host's own address back to its name, asked of each name server."""
-    if case.site.dns is None or not case.site.dns.reverse:
-        yield case.skip("no_dns")
-        return
-    wanted = f"{case.host.name}.{case.site.dns.zone}"
-    for (server, _, question), answer in _answers(case).items():
-        if not question.startswith("PTR/"):
-            continue
-        planned, target = case.planned("port", "53", server), f"→ {server}"
-        found = "—" if isinstance(answer, Unknown) else " ".join(answer.records) or f"rcode {answer.code}"
-        if found == wanted:
-            yield case.good(found, wanted, target=target)
-        elif planned and not case.post(planned):
-            yield case.will_be_set(planned, found, wanted, target=target)
-        elif isinstance(answer, Unknown):
-            yield case.error(answer.reason, target=target, detail=answer.detail)
-        else:
-            yield case.bad(found, wanted, target=target)
-
-
-@check("DNS04", "each.ns")
-def each_server(case):
-    if case.site.dns is None:
-        yield case.skip("no_dns")
-        return
-    for (server, protocol, question), answer in _answers(case).items():
-        if not question.startswith("SOA/"):
-            continue
-        target = f"→ {server}:53/{protocol}"
-        planned = case.planned("port", "53", server)
-        if isinstance(answer, Unknown):
-            before = planned is not None and not case.post(planned)
-            if before and (answer.reason == "refused" or (answer.reason == "timeout" and protocol == "udp")):
-                # Nothing listens yet; a kernel does not answer every UDP packet with "refused" (icmp_ratelimit).
-                yield case.will_be_set(planned, answer.reason, "SOA", target=target)
-            elif answer.reason in ("refused", "timeout", "no_route", "local"):
-                yield case.bad(answer.reason, "SOA", target=target, note=f"flow_{answer.reason}")
-            else:
-                yield case.error(answer.reason, target=target, detail=answer.detail)
-        elif answer.code or not answer.records:
-            yield case.bad(f"rcode {answer.code}", "SOA", target=target)
-        else:
-            yield case.good(f"SOA {answer.records[0]}", "SOA", target=target)
-
-
-@check("DNS05", "dns.time", severity="warn", unit="ms", ceiling=True)
-def query_time(case):
-    for (server, protocol, question), answer in _answers(case).items() if case.site.dns else ():
-        if question.startswith("SOA/") and protocol == "udp" and not isinstance(answer, Unknown):
-            yield case.most(answer.micros // 1000, target=f"→ {server}")
-
-
-@check("DNS06", "nxdomain", severity="warn")
-def nobody(case):
-    for (server, _, question), answer in _answers(case).items() if case.site.dns else ():
-        if question.startswith(f"A/{NOBODY}.") and not isinstance(answer, Unknown):
-            shown = " ".join(answer.records) or f"rcode {answer.code}"
-            yield (case.good if answer.code == 3 else case.bad)(shown, "NXDOMAIN", target=f"→ {server}")
-
-
-@check("APP01", "java", roles=("app",))
-def java(case):
-    if case.site.jdk is None:
-        return case.skip("no_jdk")
-    wanted = str(case.site.jdk.major)
-    found = {folder: _major(version) for folder, version in case.fact(Software).jdks.items()}
-    shown = " ".join(f"{major}" for major in sorted(set(found.values()))) or "—"
-    if wanted in found.values():
-        return case.good(shown, wanted)
-    planned = case.planned("jdk", wanted)
-    return case.will_be_set(planned, shown, wanted) if planned else case.bad(shown, wanted)
-
-
-def _major(version):
-    first, _, rest = version.partition(".")
-    return rest.partition(".")[0] if first == "1" else first
-
-
 @check("NET07", "nic", severity="warn")
 def links(case):
+    """Speed, duplex and errors of each interface; and as fast as those of the other hosts."""
+    said = False
     for nic in case.fact(Network).nics:
-        if nic.name == "lo" or nic.speed <= 0:
+        # Bridges, tunnels and virtual interfaces without a speed have no cable.
+        if nic.name == "lo" or (nic.speed <= 0 and nic.errors == 0):
             continue
-        yield (case.good if nic.speed >= 1000 else case.bad)(f"{nic.speed} Mb/s", "≥ 1000 Mb/s", target=nic.name)
+        said = True
+        shown = f"{nic.speed or '?'} Mb/s {nic.duplex} {nic.errors}"
+        slow = 0 < nic.speed < 1000 or nic.duplex == "half"
+        if slow or nic.errors:
+            yield case.bad(shown, "≥ 1000 Mb/s full 0", target=nic.name)
+        elif nic.name == carrier(case.fact(Network), case.host) and nic.speed < _fastest(case):
+            yield case.bad(shown, f"{_fastest(case)} Mb/s", target=nic.name, note="slower_than_others")
+        else:
+            yield case.good(shown, "≥ 1000 Mb/s full 0", target=nic.name)
+    if not said:
+        yield case.skip("no_speed")
 
 
-@check("DNS09", "srv.serial", scope="site")
-def serials(case):
-    """Name servers of one zone with different serials give different answers."""
-    if case.site.dns is None or len(case.site.with_role("dns")) < 2:
-        return
-    one = case.cases[0]
-    found = {}
-    for (server, protocol, question), answer in _answers(one).items():
-        if question.startswith("SOA/") and protocol == "udp" and not isinstance(answer, Unknown) and answer.records:
-            found[server] = answer.records[0]
-    shown = " ".join(f"{server}={serial}" for server, serial in found.items())
-    yield one.host.name, (one.good if len(set(found.values())) <= 1 else one.bad)(shown or "—", "=")
-
-
-@check("APP04", "license.id", roles=("app",), severity="warn")
-def licence(case):
-    """Recorded: licences are often bound to them, and a moved virtual machine gets new ones."""
-    macs = [nic.mac for nic in case.fact(Network).nics if nic.name != "lo"]
-    return case.info(f"{' '.join(macs)} {case.fact(System).machine_id[:8]}")
+def _fastest(case):
+    """The fastest interface that carries a host's address, of all hosts that say."""
+    found = [0]
+    for one in case.scene.seen.values():
+        network = one.fact(Network)
+        nics = network if isinstance(network, Unknown) else network.ask("nics")
+        if not isinstance(nics, Unknown):
+            found += [nic.speed for nic in nics if nic.name == carrier(network, one.host)]
+    return max(found)

@@ -6,12 +6,15 @@ from pathlib import PurePosixPath
 
 from implops.check.limits import Limit
 from implops.check.registry import check
-from implops.facts.storage import Disks, declared, within
+from implops.facts.software import Security
+from implops.facts.storage import Disks, declared, mounted_apart, within
+from implops.units import format_size
 
 _NEVER_FOR_DATA = ("nfs", "nfs4", "cifs", "smb3", "overlay", "tmpfs", "fuse", "9p")
 # Mounts of the system itself, in bytes: need and want of /, /var, /boot (our own figures).
 _ROOM = {"/": (5, 20), "/var": (5, 20), "/boot": (0.1, 0.1)}
 _TMP = ("/tmp", "/var/tmp")  # noqa: S108 - their room is judged
+_RUNS = ("/tmp", "/opt")  # noqa: S108 - their options are judged
 _GIB = 2**30
 
 
@@ -35,9 +38,20 @@ def mounted(case):
 
 @check("DSK02", "disk.size", unit="size")
 def size(case):
-    disks = case.fact(Disks)
-    for path, spec in _mounts(case).items():
-        yield case.least(disks.room(path).size, target=path, tolerance=True, limit=Limit(spec.size, spec.want, "site"))
+    """Paths that lie on one filesystem have to fit into it together."""
+    disks, mounts = case.fact(Disks), _mounts(case)
+    for path, spec in mounts.items():
+        on = disks.mount_of(path).target
+        beside = {other: one for other, one in mounts.items() if disks.mount_of(other).target == on}
+        limit = Limit(sum(one.size for one in beside.values()), spec.want, "site")
+        room = disks.room(path).size
+        found = case.least(room, target=path, tolerance=True, limit=limit)
+        if found.state == "fail" and len(beside) > 1:
+            left = (room - sum(one.size for other, one in beside.items() if other != path)) // 10**9
+            edit = f"mounts {path} size: {left} GB" if left > 0 else "—"
+            found = case.bad(format_size(room), found.required, target=path, note="disk_edit", edit=edit,
+                             paths=" ".join(beside))  # fmt: skip
+        yield found
 
 
 @check("DSK03", "disk.free", unit="percent", ceiling=True)
@@ -63,10 +77,12 @@ def inodes(case):
 
 @check("DSK05", "fs.type")
 def kind(case):
-    disks = case.fact(Disks)
-    for path, spec in _mounts(case).items():
+    disks, mounts = case.fact(Disks), _mounts(case)
+    paths = {path: list(spec.fs) for path, spec in mounts.items()}
+    if case.site.database and "db" in case.host.roles:
+        paths.setdefault(case.site.database.data, [])
+    for path, listed in paths.items():
         found = disks.mount_of(path).fs
-        listed = list(spec.fs)
         if listed:
             yield (case.good if found in listed else case.bad)(found, " / ".join(listed), target=path)
         elif "db" in case.host.roles:
@@ -76,21 +92,41 @@ def kind(case):
 
 @check("DSK06", "fs.opts")
 def options(case):
+    """Data must be writable and keep its barriers; what an application unpacks and runs must be allowed to run."""
     disks = case.fact(Disks)
-    for path in _mounts(case):
-        found = disks.mount_of(path).options
-        wrong = sorted({"ro", "nobarrier", "barrier=0"} & found)
-        yield case.bad(" ".join(wrong), "rw", target=path) if wrong else case.good("rw", "rw", target=path)
+    paths = {path: {"ro", "nobarrier", "barrier=0"} for path in _mounts(case)}
+    if "app" in case.host.roles:
+        for path in (*paths, *_RUNS):
+            paths[path] = paths.get(path, set()) | {"noexec"}
+    for path, forbidden in paths.items():
+        wrong = sorted(forbidden & disks.mount_of(path).options)
+        shown = "exec" if forbidden == {"noexec"} else "rw"
+        yield (case.bad(" ".join(wrong), shown, target=path) if wrong else case.good(shown, shown, target=path))
+
+
+# A name that stays with the filesystem, whatever order the disks are found in.
+_STEADY = ("UUID=", "LABEL=", "PARTUUID=", "PARTLABEL=", "/dev/disk/by-", "/dev/mapper/")
 
 
 @check("DSK07", "fs.persist", severity="warn")
 def persistent(case):
     disks = case.fact(Disks)
-    listed = {one.target for one in disks.fstab}
+    fstab = {one.target: one.source for one in disks.fstab}
     for path, spec in _mounts(case).items():
         if not spec.separate or disks.mount_of(path).target != path:
             continue
-        yield (case.good if path in listed else case.bad)("fstab" if path in listed else "—", "fstab", target=path)
+        source = fstab.get(path) or disks.units.get(path)
+        if source is None:
+            yield case.bad("—", "fstab UUID=", target=path)
+        elif _lasts(source):
+            yield case.good(f"{'fstab' if path in fstab else 'unit'} {source}", "UUID=", target=path)
+        else:
+            yield case.bad(source, "UUID=", target=path, note="device_name")
+
+
+def _lasts(source):
+    # //server/share and server:/export are names already; /dev/GROUP/VOLUME is LVM's own.
+    return source.startswith(_STEADY) or not source.startswith("/dev/") or source.count("/") > 2
 
 
 @check("DSK08", "fs.ro")
@@ -110,31 +146,88 @@ def empty(case):
     disks = case.fact(Disks)
     for path in declared(case.site, case.host):
         planned = case.planned("directory", path)
+        claims = case.claims("directory", path)
+        if claims:
+            told = " ".join(sorted({one.recipe for one in claims}))
+            yield case.bad(told, "1", target=path, note="plan_conflict")
+            continue
         if planned is None or case.post(planned):
             continue
         about = disks.directories.get(path)
         if about is None or not about.readable:
             yield case.error("unreadable", target=path)
         elif about.entries:
-            yield case.bad(about.entries, "0", target=path, note="not_empty")
+            # A database refuses the root of a filesystem: its data belongs into a folder below it.
+            root = about.entries == 1 and about.first == "lost+found"
+            yield case.bad(
+                about.entries, "0", target=path, note="mount_root" if root else "not_empty", name=about.first
+            )
         else:
             yield case.good("0", "0", target=path)
 
 
+@check("DSK10", "dir.write")
+def writable(case):
+    """The account that works in it can, asked as that account: root could always."""
+    folders = [one for one in case.plans("directory") if one.value not in ("", "root")]
+    if not folders:
+        return
+    writers = case.fact(Security).writers
+    for planned in folders:
+        may = writers.get(f"{planned.value}:{planned.name}")
+        shown = f"{planned.value} wx"
+        if may:
+            yield case.good(shown, shown, target=planned.name)
+        elif not case.post(planned):
+            yield case.will_be_set(planned, "—", shown, target=planned.name)
+        else:
+            yield case.bad("—", shown, target=planned.name, note="cannot_write")
+
+
 @check("DSK11", "disk.separate", scope="site")
 def separate(case):
-    """A backup on the disk of the data it protects is none."""
+    """A backup on the disk of the data it protects is none; a log on it is slower, and lost with it."""
     site = case.site
-    if site.database is None or site.backup is None:
+    if site.database is None:
         return
     for one in case.cases:
-        if "db" not in one.host.roles or site.backup.repository.host != one.host.name:
+        if "db" not in one.host.roles:
             continue
-        disks = one.fact(Disks)
-        data = disks.mount_of(str(PurePosixPath(site.database.data)))
-        stored = disks.mount_of(str(site.backup.repository.path))
-        shown = f"{data.source} / {stored.source}"
-        yield one.host.name, (one.bad if data.source == stored.source else one.good)(shown, "≠")
+        data = str(PurePosixPath(site.database.data))
+        if site.backup is not None and site.backup.repository.host == one.host.name:
+            yield one.host.name, _apart(one, data, str(site.backup.repository.path), warn=False)
+        elif site.backup is not None:
+            yield one.host.name, one.skip("backup_elsewhere", target="backup", host=site.backup.repository.host)
+        logs = [path for path in _mounts(one) if PurePosixPath(path).name in _LOG_NAMES]
+        for path in logs:
+            yield one.host.name, _apart(one, data, path, warn=True)
+
+
+# Mounts that say by their name that they hold the database's log.
+_LOG_NAMES = ("wal", "pg_wal", "binlog", "redo")
+
+
+def _apart(case, data, other, *, warn):
+    disks = case.fact(Disks)
+    shown = f"{disks.mount_of(data).source} / {disks.mount_of(other).source}"
+    apart = mounted_apart(disks, data, other)
+    if apart is None:
+        # Two devices, and the kernel does not say what is below them.
+        return case.good(shown, "≠", target=other, note="disks_unknown")
+    return case.good(shown, "≠", target=other) if apart else case.bad(shown, "≠", target=other, warn=warn)
+
+
+@check("DSK12", "sched", severity="warn", steady=True)
+def scheduler(case):
+    """Recorded; what a virtual machine says about spinning disks is a guess."""
+    disks = case.fact(Disks)
+    bases = disks.bases
+    for path in _mounts(case):
+        for name in sorted(bases.get(disks.mount_of(path).source, ())):
+            queue = disks.queues.get(name)
+            if queue is not None:
+                told = f"{name} {queue.scheduler} {'HDD' if queue.rotational else 'SSD'}"
+                yield case.info(told, target=path)
 
 
 @check("DSK16", "tmp", unit="size")

@@ -5,14 +5,27 @@ from __future__ import annotations
 import re
 
 from implops.check.registry import check
-from implops.facts.software import TOOLS, Software
-from implops.facts.system import System
+from implops.facts.deep import Repositories
+from implops.facts.planned import PROCESSES
+from implops.facts.settings import Running
+from implops.facts.software import TOOLS, Services, Software
+from implops.facts.system import CONTAINERS, System
 
 ARCH = "x86_64"
 # What probes and recipes cannot do without; the rest of TOOLS is wanted.
 NEEDED = ("awk", "sed", "grep", "tar", "gzip", "sha256sum", "find", "flock", "systemctl", "ip", "apt-get", "dpkg")
 # Just booted: services may still be coming up, and what happened before is not in the counters (our own figure).
-_FRESH_SECONDS = 60
+_FRESH_SECONDS = 600
+# Agents that scan, lock or kill: their owners have to know the product's folders. The kernel keeps 15 letters.
+_AGENTS = (
+    "clamd", "ds_agent", "ds_am", "falcon-sensor", "sentinelone-age", "sentinelone", "wdavdaemon", "mdatp", "kesl",
+    "savd", "sav-protect", "titanagent", "qaxsafe", "360entclient", "edr_agent", "sfavsvc", "safedog", "sdsvrd",
+    "AliYunDun", "AliYunDunMonito", "AliSecGuard", "YDService", "YDLive", "hostguard", "hostwatch", "cloudhelper",
+    "ossec-agentd", "wazuh-agentd", "auditbeat", "osqueryd", "bpcd", "nbdisco", "vnetd", "dsmc", "dsmcad", "cvd",
+    "ClMgrS", "veeamagent", "veeamservice", "veeamdeployment", "bareos-fd", "bacula-fd",
+)  # fmt: skip
+# Names of processes that an earlier installation would leave running.
+_LEFT_RUNNING = {"postgres", "mariadbd", "mysqld", "nginx", "named"}
 
 
 def _numbers(text):
@@ -66,15 +79,18 @@ def init(case):
 @check("OS06", "os.virt", severity="warn")
 def virt(case):
     found = case.fact(System).virt
-    containers = ("lxc", "lxc-libvirt", "systemd-nspawn", "docker", "podman", "rkt", "openvz", "container-other")
-    return case.bad(found, "—") if found in containers else case.good(found, "—")
+    return case.bad(found, "—") if found in CONTAINERS else case.good(found, "—")
 
 
 @check("OS07", "os.reboot", severity="warn")
 def reboot(case):
-    if case.fact(System).reboot:
+    system = case.fact(System)
+    if system.reboot:
         return case.bad("reboot-required", "—")
-    return case.good(f"{case.fact(System).uptime // 60} min", "—")
+    found = f"{system.uptime // 60} min"
+    # A container's uptime is the machine's.
+    fresh = system.uptime < _FRESH_SECONDS and system.virt not in CONTAINERS
+    return case.bad(found, f"≥ {_FRESH_SECONDS // 60} min") if fresh else case.good(found, "—")
 
 
 @check("OS08", "os.hostname")
@@ -102,17 +118,55 @@ def commands(case):
     return case.good(f"{len(tools)}/{len(TOOLS)}", f"{len(TOOLS)}")
 
 
+@check("OS11", "os.dmesg", severity="warn")
+def complaints(case):
+    found = case.fact(System).complaints
+    if not found:
+        return case.good("0", "0")
+    return case.bad(len(found), "0", note="kernel_says", line=found[-1].strip()[:120])
+
+
 @check("OS12", "os.leftover")
 def leftover(case):
-    """Software that a recipe installs and that is there already, before anything of ours has run."""
-    installed = case.fact(Software).packages
-    ours = [one for one in case.plans("package") if one.name in installed and _serves(one.name)]
-    early = [one.name for one in ours if not case.post(one)]
-    if early and not case.deployed:
-        return case.bad(" ".join(early), "—", note="leftover")
-    return case.good("—", "—")
+    """What an earlier installation left: packages that a recipe installs, units of ours, their processes."""
+    if case.deployed:
+        return case.good("—", "—")
+    software, files = case.fact(Software), case.fact(Services).files
+    found = [one.name for one in case.plans("package") if one.name in software.packages and _serves(one.name)]
+    names = {one.name.partition("@")[0] for one in case.plans("service")} | {"implops-backup", "implops-drill"}
+    found += [file for file in files if file.rpartition(".")[0].partition("@")[0] in names]
+    served = {name for one in case.plans("port") for name in PROCESSES.get(one.value, ())} & _LEFT_RUNNING
+    found += sorted(served & set(case.fact(Running).processes))
+    shown = " ".join(dict.fromkeys(found))
+    if not found:
+        return case.good("—", "—")
+    if case.host.existing:
+        return case.info(shown, note="known_existing")
+    return case.bad(shown, "—", note="leftover")
+
+
+@check("OS13", "os.agents", severity="warn", steady=True)
+def agents(case):
+    """Recorded: whoever owns them has to leave the product's folders alone."""
+    found = sorted(set(_AGENTS) & set(case.fact(Running).processes))
+    return case.info(" ".join(found) or "—", note="agents" if found else "")
 
 
 def _serves(name):
     """Packages of servers: an earlier installation of them is not ours to take over."""
     return name.startswith(("postgresql", "mariadb", "tomcat", "nginx", "bind9")) and not name.endswith("dnsutils")
+
+
+@check("OS10", "pkg.repo", severity="warn", deep=True)
+def repositories(case):
+    """The bundle brings what recipes install; a source that is named and dead still stops whoever uses apt later."""
+    sources = case.fact(Repositories).sources
+    if not sources:
+        return case.skip("bundle_brings")
+    good = [uri for uri, state in sources.items() if state == "good"]
+    dead = [uri for uri, state in sources.items() if state == "dead"]
+    if good and not dead:
+        return case.good(f"{len(good)}/{len(sources)}", "≥ 1")
+    if not dead:
+        return case.skip("only_media")
+    return case.bad(f"− {' '.join(dead)}"[:200], "≥ 1", note="dead_source")

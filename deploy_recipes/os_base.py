@@ -18,14 +18,17 @@ SERVER = {"net.core.somaxconn": "4096", "net.ipv4.tcp_keepalive_time": "600"}
 DATABASE = {"vm.swappiness": "10"}
 # Of the accounts that the site's services run as; units carry the same for what systemd starts.
 LIMITS = {"nofile": 65535, "nproc": 65535}
-ACCOUNTS = {"db": "postgres", "app": "tomcat"}
+ACCOUNTS = {"postgresql": "postgres", "mariadb": "mysql"}
 
 
 def _locale(site: Site, host: Host) -> str:
     """The locale that the database asks for, where the system does not have it built in; else empty."""
-    if site.database is None or "db" not in host.roles or site.database.locale.startswith("C."):
+    database = site.database
+    if database is None or database.engine != "postgresql" or "db" not in host.roles:
         return ""
-    return site.database.locale.split(".")[0]
+    if database.locale.startswith("C."):
+        return ""
+    return database.locale.split(".")[0]
 
 
 def _sysctl(host: Host) -> dict[str, str]:
@@ -33,8 +36,9 @@ def _sysctl(host: Host) -> dict[str, str]:
     return wanted | (DATABASE if "db" in host.roles else {})
 
 
-def _accounts(host: Host) -> list[str]:
-    return [account for role, account in ACCOUNTS.items() if role in host.roles]
+def _accounts(site: Site, host: Host) -> list[str]:
+    found = [ACCOUNTS[site.database.engine]] if site.database and "db" in host.roles else []
+    return [*found, *(["tomcat"] if site.web and site.web.tomcat and "app" in host.roles else [])]
 
 
 def packages(site: Site, host: Host) -> list[str]:
@@ -51,7 +55,7 @@ def sets(site: Site, host: Host) -> list[tuple[str, str, str]]:
         ("hosts", "/etc/hosts", ""),
         ("timesync", " ".join(site.time.ntp), ""),
         *(("sysctl", name, value) for name, value in _sysctl(host).items()),
-        *(("limit", name, str(value)) for name, value in (LIMITS if _accounts(host) else {}).items()),
+        *(("limit", name, str(value)) for name, value in (LIMITS if _accounts(site, host) else {}).items()),
     ]
 
 
@@ -64,7 +68,7 @@ def params(site: Site, host: Host) -> dict[str, Any]:
         # A host that is itself a time server of the site keeps the configuration that it has.
         "ntp": [] if host.address in site.time.ntp else site.time.ntp,
         "sysctl": _sysctl(host),
-        "accounts": _accounts(host),
+        "accounts": _accounts(site, host),
     }
 
 

@@ -20,7 +20,8 @@ OPEN_FILES = TASKS = 65535
 
 
 def wanted(site: Site, host: Host) -> bool:
-    return site.database is not None
+    database = site.database
+    return database is not None and database.engine == "postgresql" and not database.existing
 
 
 def packages(site: Site, host: Host) -> list[str]:
@@ -68,6 +69,7 @@ def params(site: Site, host: Host) -> dict[str, Any]:
         "port": database.port,
         "max_connections": database.max_connections,
         "shared_buffers_kb": database.shared_buffers // 1024,
+        "huge_pages": "on" if database.huge_pages else "try",
         "database": database.name,
         "owner": database.owner,
         "app": database.app.role,
@@ -151,8 +153,8 @@ def _configure(d: Any, conf: str) -> None:
     own = {"user": "postgres", "group": "postgres"}
     values = {
         name: getattr(d, name)
-        for name in ("major", "data", "address", "port", "max_connections", "shared_buffers_kb", "zone", "locale",
-                     "database", "owner", "app", "import_", "app_addresses")
+        for name in ("major", "data", "address", "port", "max_connections", "shared_buffers_kb", "huge_pages", "zone",
+                     "locale", "database", "owner", "app", "import_", "app_addresses")
     }  # fmt: skip
     main = [
         ops.File(f"{conf}/postgresql.conf", ops.template("postgresql.conf.j2", **values), **own),

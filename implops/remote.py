@@ -9,6 +9,7 @@ would lock an account).
 from __future__ import annotations
 
 import contextlib
+import logging
 import shlex
 import socket
 import threading
@@ -26,8 +27,13 @@ from implops.secrets import Secret
 from implops.site import Host, Site
 
 T = TypeVar("T")
+# What goes wrong on a connection is told by our errors; paramiko's own lines would reach the terminal.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
 CONNECT_SECONDS = 10.0
+KEEPALIVE_SECONDS, SILENCE_SECONDS = 10, 60
 OUTPUT_LIMIT = 50 * 2**20
+# A channel that was refused is an answer, and told as one.
+logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 # SHA-1 RSA signatures are weak and paramiko 4 still offers them (CVE-2026-44405).
 DISABLED = {"keys": ["ssh-rsa"], "pubkeys": ["ssh-rsa"]}
 _NEEDS_PASSWORD, _NO_SUDO, _WRONG_PASSWORD = 213, 214, 215
@@ -68,7 +74,9 @@ class SudoPasswordWrong(InputError):
 
 @dataclass(frozen=True)
 class Result:
-    """What a script answered. ``rc`` is its exit status, ``seconds`` wall time of the trip."""
+    """What a script answered. ``rc`` is its exit status, ``seconds`` wall time of the trip; ``sent`` and ``received``
+    are this machine's clock, in microseconds, when the script was handed over and when its last word was read.
+    """
 
     host: str
     rc: int
@@ -76,6 +84,8 @@ class Result:
     err: bytes
     seconds: float
     truncated: bool = False
+    sent: int = 0
+    received: int = 0
 
     @property
     def text(self) -> str:
@@ -88,6 +98,25 @@ class _Refuse(paramiko.MissingHostKeyPolicy):
 
     def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
         raise HostKeyRefused("remote.key_unknown", host=self.name, fingerprint=key.fingerprint)
+
+
+class Held:
+    """A script that runs until ``close``. ``said`` is what it printed before it was ready."""
+
+    def __init__(self, channel: paramiko.Channel, said: bytes) -> None:
+        self._channel, self.said = channel, said
+
+    def renew(self) -> None:
+        """Send a byte: we are still there. A connection that has broken shows elsewhere."""
+        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+            self._channel.sendall(b"\n")
+
+    def close(self) -> None:
+        """End its standard input and wait a moment for it to go."""
+        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+            self._channel.shutdown_write()
+            self._channel.status_event.wait(3.0)
+        self._channel.close()
 
 
 class Connection:
@@ -155,6 +184,35 @@ class Connection:
         ask = _ASK.removesuffix("sh -s") + f"sh -c {shlex.quote(script)}"
         return self._trip(ask, self._password() + b"\n" + stdin, timeout, OUTPUT_LIMIT)
 
+    def hold(self, script: str, *, ready: bytes, timeout: float, sudo: bool = False) -> Held:
+        """Start a script that goes on until it is let go, and return when it has printed the line ``ready``.
+
+        Its standard input stays open and ends with this connection: whatever the script starts can notice. Raises as
+        ``run`` does; ConnectionLost also for a script that ends, or says nothing, before it is ready.
+        """
+        command, before = "exec sh -s", b""
+        if sudo and self.site.ssh.sudo:
+            self._learn_sudo()
+            command = _ASK if self._password_needed else "exec sudo -n sh -s"
+            before = self._password() + b"\n" if self._password_needed else b""
+        self.trips += 1
+        try:
+            channel = self.transport.open_session(timeout=min(timeout, CONNECT_SECONDS))
+            channel.settimeout(timeout)
+            channel.exec_command(command)
+            channel.sendall(before + script.encode())
+            said = b""
+            while not (said.startswith(ready + b"\n") or b"\n" + ready + b"\n" in said):
+                block = channel.recv(65536)
+                if not block or len(said) > OUTPUT_LIMIT:
+                    raise EOFError
+                said += block
+        except TimeoutError:
+            raise ConnectionLost("remote.deadline", host=self.name) from None
+        except (paramiko.SSHException, EOFError, OSError):
+            raise ConnectionLost("remote.lost", host=self.name) from None
+        return Held(channel, said)
+
     def _learn_sudo(self) -> None:
         if self._password_needed is None:
             self.run("true", timeout=CONNECT_SECONDS * 2, sudo=True)
@@ -197,12 +255,13 @@ class Connection:
             channel.settimeout(1.0)
             with contextlib.closing(channel):
                 channel.exec_command(command)
+                sent = time.time_ns() // 1000
                 sender = threading.Thread(target=_send, args=(channel, stdin, deadline), daemon=True)
                 if isinstance(stdin, bytes) and len(stdin) < 2**15:
                     _send(channel, stdin, deadline)  # fits the channel's window: no thread needed
                 else:
                     sender.start()
-                out, err, truncated = self._receive(channel, deadline, limit)
+                out, err, truncated, received = self._receive(channel, deadline, limit)
                 rc = channel.recv_exit_status() if not truncated else -1
             if rc == -1 and not truncated:
                 # No exit status: a signal ended the command (the connection lives), or the connection broke and its
@@ -211,9 +270,9 @@ class Connection:
                 _ = self.transport
         except (paramiko.SSHException, EOFError, OSError):
             raise ConnectionLost("remote.lost", host=self.name) from None
-        return Result(self.name, rc, out, err, time.monotonic() - started, truncated)
+        return Result(self.name, rc, out, err, time.monotonic() - started, truncated, sent, received)
 
-    def _receive(self, channel: paramiko.Channel, deadline: float, limit: int) -> tuple[bytes, bytes, bool]:
+    def _receive(self, channel: paramiko.Channel, deadline: float, limit: int) -> tuple[bytes, bytes, bool, int]:
         out: list[bytes] = []
         err: list[bytes] = []
         size = 0
@@ -232,7 +291,8 @@ class Connection:
                 out.append(block)
                 size += len(block)
                 if size > limit:
-                    return b"".join(out)[:limit], b"".join(err), True
+                    return b"".join(out)[:limit], b"".join(err), True, time.time_ns() // 1000
+        received = time.time_ns() // 1000
         while not channel.exit_status_ready() or channel.recv_stderr_ready():
             if time.monotonic() > deadline:
                 raise ConnectionLost("remote.deadline", host=self.name)
@@ -244,7 +304,7 @@ class Connection:
                 channel.status_event.wait(0.2)
         if not channel.exit_status_ready():
             raise ConnectionLost("remote.lost", host=self.name)
-        return b"".join(out), b"".join(err), False
+        return b"".join(out), b"".join(err), False, received
 
 
 def _send(channel: paramiko.Channel, stdin: bytes | IO[bytes], deadline: float) -> None:
@@ -297,7 +357,15 @@ def connect(site: Site, host: Host, *, timeout: float = CONNECT_SECONDS) -> Conn
         raise HostUnreachable(
             f"remote.{_reason(error)}", host=host.name, address=host.address, port=port, seconds=int(timeout)
         ) from None
+    _notice_silence(ssh.client.get_transport())
     return Connection(site, host, ssh, time.monotonic() - started)
+
+
+def _notice_silence(transport: paramiko.Transport) -> None:
+    """A cable that was pulled says nothing: ask every few seconds, and take a minute without an answer for a loss."""
+    transport.set_keepalive(KEEPALIVE_SECONDS)
+    if isinstance(transport.sock, socket.socket):
+        transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENCE_SECONDS * 1000)
 
 
 def _reason(error: BaseException) -> str:

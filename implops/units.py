@@ -51,3 +51,31 @@ def format_seconds(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def measure(text: str) -> tuple[float, str] | None:
+    """A number and its kind (``size``, ``duration``, ``rate``, ``%`` or a unit's own word; "" for a count) of what a
+    check printed: ``15.4 GiB``, ``92 %``, ``1 min 15 s``, ``4``. None for what is no single number.
+    """
+    words = text.strip()
+    for kind, parse in (("size", parse_size), ("rate", _parse_rate), ("duration", _parse_composed)):
+        try:
+            return float(parse(words)), kind
+        except ValueError:
+            continue
+    match = re.fullmatch(r"(-?[0-9]+(?:\.[0-9]+)?) ?(%?|[A-Za-z]+)", words)
+    return (float(match[1]), match[2]) if match else None
+
+
+def _parse_rate(text: str) -> float:
+    size, slash, per = text.partition("/")
+    if not slash or per.strip() != "s":
+        raise ValueError(text)
+    return parse_size(size)
+
+
+def _parse_composed(text: str) -> float:
+    parts = re.findall(r"[0-9.]+ ?[a-z]+", text)
+    if not parts or " ".join(parts) != text:
+        raise ValueError(text)
+    return sum(parse_duration(one) for one in parts)

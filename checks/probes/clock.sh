@@ -8,3 +8,5 @@ if have chronyc; then
 else no tracking "tool chronyc"; no source# "tool chronyc"; fi
 if have ntpq; then asked ntpq 4 ntpq -n -c "rv 0 leap,stratum,offset,refid"; else no ntpq "tool ntpq"; fi
 if have timedatectl; then asked ntp_synchronized 4 timedatectl show -p NTPSynchronized --value; else no ntp_synchronized "tool timedatectl"; fi
+# The guest tools' own idea of time: "Enabled" or "Disabled", and an exit status that says the same.
+if have vmware-toolbox-cmd; then kv guest "$(within 4 vmware-toolbox-cmd timesync status)"; else kv guest -; fi

@@ -12,12 +12,16 @@ c=0
 for t in $TOOLS; do if have "$t"; then kv tool "$t 1"; else kv tool "$t 0"; fi; c=$((c+1)); done
 kv tool# "$c"
 set +f; c=0
-for f in /usr/lib/jvm/*/release /opt/*/release; do
+for f in /usr/lib/jvm/*/release /opt/*/release /opt/implops/jdk/[0-9]*/release /usr/java/*/release /usr/local/*/release; do
   [ -r "$f" ] || continue
   d=${f%/release}; [ -L "$d" ] && continue
-  v=
-  while IFS= read -r l; do case $l in JAVA_VERSION=*) v=${l#*=};; esac; done <"$f"
-  [ -n "$v" ] && { kv jdk "$d $v"; c=$((c+1)); }
+  v=; m=; a=
+  while IFS= read -r l; do
+    case $l in JAVA_VERSION=*) v=${l#*=};; IMPLEMENTOR=*) m=${l#*=};; OS_ARCH=*) a=${l#*=};; esac
+  done <"$f"
+  [ -n "$v" ] && { kv jdk "$d $v|$a|$m"; c=$((c+1)); }
 done
 kv jdk# "$c"
 if have java; then kv java "$(readlink -f "$(command -v java)")"; else kv java -; fi
+v=$(grep -h -s -E '^[^#]*JAVA_HOME=' /etc/environment /etc/profile /etc/profile.d/*.sh)
+rows java_home "$v"

@@ -159,7 +159,7 @@ def documents() -> None:
     shutil.copytree(FOLDER / "out", OUT)
     print("\n\033[1m== 文档\033[0m")
     for path in sorted(OUT.glob("*.docx")):
-        print(f"   demo-out/{path.name}  (.html)")
+        print(f"   demo-out/{path.name}  (.xlsx .html)")
 
 
 def main() -> None:

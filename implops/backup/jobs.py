@@ -25,7 +25,7 @@ def jobs(site: Site, host: Host) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     if site.database and "db" in host.roles:
         found["database"] = {
-            "engine": "postgresql",
+            "engine": site.database.engine,
             "database": site.database.name,
             "port": site.database.port,
             "major": site.database.major,
@@ -39,10 +39,13 @@ def jobs(site: Site, host: Host) -> dict[str, dict[str, Any]]:
 def _paths(site: Site, host: Host) -> list[str]:
     paths = ["/etc/hosts", "/etc/systemd/system", "/opt/implops/lib"]
     if site.database and "db" in host.roles:
-        paths.append(f"/etc/postgresql/{site.database.major}/main")
-    if site.web and "app" in host.roles:
-        name = f"tomcat{site.web.tomcat}"
-        paths += [f"/etc/{name}", f"/etc/default/{name}", "/etc/nginx"]
+        place = {"postgresql": f"/etc/postgresql/{site.database.major}/main", "mariadb": "/etc/mysql"}
+        paths.append(place[site.database.engine])
+    if "app" in host.roles:
+        if site.web and site.web.tomcat:
+            paths += [f"/etc/tomcat{site.web.tomcat}", f"/etc/default/tomcat{site.web.tomcat}"]
+        if site.web:
+            paths.append("/etc/nginx")
         if site.system:
             paths.append(f"/opt/implops/releases/{site.system.name}")
     return paths

@@ -7,12 +7,14 @@ as UTF-8, with every unit that means nothing kept, so that a bad one is still fo
 from __future__ import annotations
 
 import codecs
+import gzip
 import hashlib
+import lzma
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import PurePosixPath
-from typing import IO
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
 
 from implops.baseload.codec import SIXTEEN
 from implops.baseload.mapping import Mapping
@@ -22,6 +24,8 @@ BLOCK = 2**20
 # What a zip may unpack to: a bomb must not fill this machine.
 _LARGEST_RATIO = 1000
 _GBK_FLAG = 0x800
+# One file packed alone; its bytes are those of the file inside.
+_UNPACKED: dict[str, Callable[..., Any]] = {".xz": lzma.open, ".gz": gzip.open}
 
 
 class Bytes:
@@ -117,15 +121,16 @@ def opened(mapping: Mapping) -> Iterator[IO[bytes]]:
     """The file's bytes. Raises InputError when it, or the member of the zip, cannot be read."""
     path = mapping.file
     try:
-        if path.suffix.lower() != ".zip":
-            with path.open("rb") as file:
+        suffix = path.suffix.lower()
+        if suffix != ".zip":
+            with _UNPACKED.get(suffix, Path.open)(path, "rb") as file:
                 yield file
             return
         with zipfile.ZipFile(path) as archive, archive.open(_member(mapping, archive)) as inner:
             yield inner
     except OSError as error:
         raise InputError("import.unreadable", file=path, why=error.strerror or error) from None
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
+    except (zipfile.BadZipFile, lzma.LZMAError, RuntimeError, NotImplementedError, EOFError) as error:
         raise InputError("import.bad_zip", file=path.name, why=error) from None
 
 

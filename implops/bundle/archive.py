@@ -1,6 +1,7 @@
 """The bundle file: an uncompressed tar that has exactly one valid form for its contents.
 
-Order: manifest.json, SHA256SUMS, then the files in the order of the manifest. Every header is the one that
+Order: manifest.json, SHA256SUMS, SHA256SUMS.sig where it is signed (``ssh-keygen -Y``, namespace implops-bundle), then
+the files in the order of the manifest. Every header is the one that
 ``_header`` makes, padding is zero, so a changed byte anywhere in the file is found, in a header as well as in data.
 Any tar program unpacks it, and ``sha256sum -c SHA256SUMS`` checks the result without implops.
 """
@@ -12,7 +13,7 @@ import io
 import json
 import re
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -23,6 +24,9 @@ Kind = Literal["deb", "index", "artifact", "schema"]
 _BLOCK = 2**20
 _NAME = re.compile(r"[A-Z0-9]+-[0-9A-Za-z.+~_-]+-([0-9a-f]{12})\.tar")
 _SUMS = "SHA256SUMS"
+_SIGNATURE = "SHA256SUMS.sig"
+# An armoured signature has some 300 bytes with an Ed25519 key, 1.2 kB with RSA of 4096 bits.
+_SIGNATURE_LIMIT = 8192
 _MANIFEST = "manifest.json"
 
 
@@ -38,7 +42,10 @@ class Item:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A verified bundle file. ``digest`` is the SHA-256 of the manifest, ``sha256`` that of the whole file."""
+    """A verified bundle file. ``digest`` is the SHA-256 of the manifest, ``sha256`` that of the whole file.
+
+    ``signature`` is of ``sums`` (the text of SHA256SUMS), empty when there is none; who signed is for signed.py to say.
+    """
 
     path: Path
     manifest: dict[str, Any]
@@ -47,11 +54,16 @@ class Bundle:
     size: int
     items: dict[str, Item]
     offsets: dict[str, int]
+    sums: bytes
+    signature: bytes
+
+    def release_of(self, host: str) -> str:
+        """Debian release that the host's part was built for: bookworm or trixie. Raises as ``for_host``."""
+        return str(self.for_host(host)["release"])
 
     @property
-    def release(self) -> str:
-        """Debian release it was built for: bookworm or trixie."""
-        return str(self.manifest["release"])
+    def releases(self) -> list[str]:
+        return sorted({str(one["release"]) for one in self.manifest["hosts"].values()})
 
     @property
     def arch(self) -> str:
@@ -59,15 +71,15 @@ class Bundle:
 
     @property
     def versions(self) -> dict[str, str]:
-        """Package name -> version of everything inside."""
+        """Package name -> version of everything inside; versions of several releases are joined by a blank."""
         return dict(self.manifest["versions"])
 
-    def for_host(self, host: str) -> dict[str, list[str]]:
-        """``packages`` (asked for), ``debs`` (the closure: paths) and ``files`` (paths) of a host.
+    def for_host(self, host: str) -> dict[str, Any]:
+        """``release``, ``packages`` (asked for), ``debs`` (the closure: paths) and ``files`` (paths) of a host.
 
         Raises InputError when the bundle was built without it.
         """
-        found: dict[str, list[str]] | None = self.manifest["hosts"].get(host)
+        found: dict[str, Any] | None = self.manifest["hosts"].get(host)
         if found is None:
             raise InputError("bundle.no_host", path=self.path.name, host=host)
         return found
@@ -138,15 +150,23 @@ def dump(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, indent=1).encode() + b"\n"
 
 
-def write(target: IO[bytes], manifest: dict[str, Any], sources: dict[str, Path | bytes]) -> None:
-    """Write a bundle of ``manifest["files"]``; their bytes come from ``sources`` by path inside.
+def write(
+    target: IO[bytes],
+    manifest: dict[str, Any],
+    sources: dict[str, Path | bytes],
+    sign: Callable[[bytes], bytes] | None = None,
+) -> None:
+    """Write a bundle of ``manifest["files"]``; their bytes come from ``sources`` by path inside. ``sign`` makes the
+    signature of SHA256SUMS.
 
     Raises DataError("bundle.changed") when a source no longer has the digest that the manifest says.
     """
     body = dump(manifest)
     lines = [f"{hashlib.sha256(body).hexdigest()}  {_MANIFEST}"]
     lines += [f"{one['sha256']}  {one['path']}" for one in manifest["files"]]
-    for name, data in ((_MANIFEST, body), (_SUMS, "\n".join(lines).encode() + b"\n")):
+    sums = "\n".join(lines).encode() + b"\n"
+    first = [(_MANIFEST, body), (_SUMS, sums)] + ([(_SIGNATURE, sign(sums))] if sign else [])
+    for name, data in first:
         target.write(_header(name, len(data)) + data + _padding(len(data)))
     for one in manifest["files"]:
         target.write(_header(one["path"], one["size"]))
@@ -164,7 +184,7 @@ def write(target: IO[bytes], manifest: dict[str, Any], sources: dict[str, Path |
 class _Reader:
     """Reads a bundle front to back, hashing all of it; every surprise is a DataError that names the file."""
 
-    def __init__(self, path: Path, file: IO[bytes]) -> None:
+    def __init__(self, path: Path, file: io.BufferedReader) -> None:
         self.path, self.file, self.place, self.offset = path, file, _MANIFEST, 0
         self.total = hashlib.sha256()
 
@@ -190,6 +210,22 @@ class _Reader:
             one.update(block)
             size -= len(block)
         return one.hexdigest()
+
+    def signature(self) -> bytes:
+        """The signature, if one stands here. Its text is for ssh-keygen to judge; its frame must be the one form."""
+        if self.file.peek(len(_SIGNATURE))[: len(_SIGNATURE) + 1] != _SIGNATURE.encode() + b"\0":
+            return b""
+        self.place = _SIGNATURE
+        header = self.take(tarfile.BLOCKSIZE)
+        try:
+            size = tarfile.TarInfo.frombuf(header, "utf-8", "strict").size
+        except (tarfile.TarError, UnicodeDecodeError):
+            raise self.bad() from None
+        if size > _SIGNATURE_LIMIT or header != _header(_SIGNATURE, size):
+            raise self.bad()
+        body = self.take(size)
+        self.expect(_padding(size))
+        return body
 
     def manifest(self) -> bytes:
         """The first file; its size is the only thing here that is believed before it is checked."""
@@ -231,6 +267,7 @@ def _verify(reader: _Reader, wanted: str) -> Bundle:
     sums = [f"{digest}  {_MANIFEST}", *(f"{one.sha256}  {one.path}" for one in items.values())]
     data = "\n".join(sums).encode() + b"\n"
     reader.expect(_header(_SUMS, len(data)) + data + _padding(len(data)))
+    signature = reader.signature()
     offsets = {}
     for item in items.values():
         reader.place = item.path
@@ -243,4 +280,6 @@ def _verify(reader: _Reader, wanted: str) -> Bundle:
     reader.expect(_END)
     if reader.file.read(1):
         raise reader.bad("extra")
-    return Bundle(reader.path, manifest, digest, reader.total.hexdigest(), reader.offset, items, offsets)
+    return Bundle(
+        reader.path, manifest, digest, reader.total.hexdigest(), reader.offset, items, offsets, data, signature
+    )

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from implops import __version__, machine, texts
+from implops import __version__, machine, signing, texts
 from implops.bundle import archive, closure
 from implops.bundle.archive import Bundle, Kind
-from implops.bundle.closure import ARCH, RELEASES, Closure, Say
+from implops.bundle.closure import RELEASES, Closure, Deb, Say
 from implops.errors import DataError, GateRefused, InputError, SiteError
-from implops.site import Site
+from implops.site import Site, releases
+from implops.site.model import ARCH
 from implops.units import format_size
 
 
@@ -35,17 +37,19 @@ class Artifact:
 
 
 def artifacts(site: Site) -> dict[str, Artifact]:
-    """Name on the target (``/var/lib/implops/bundle/files/NAME``) -> file here, from ``system`` of the site file.
+    """Name on the target (``/var/lib/implops/bundle/files/NAME``) -> file here, as the site file names them.
 
     Raises SiteError when a file is missing, is not a plain file, or two of them have the same name.
     """
-    if site.system is None:
-        return {}
     found: dict[str, Artifact] = {}
-    listed = [Artifact(site.system.artifact, "artifact", "app", "system.artifact")]
-    listed += [
-        Artifact(path, "schema", "db", f"system.schema[{number}]") for number, path in enumerate(site.system.schema_)
-    ]
+    listed = []
+    if site.system:
+        listed.append(Artifact(site.system.artifact, "artifact", "app", "system.artifact"))
+        for number, path in enumerate(site.system.schema_):
+            listed.append(Artifact(path, "schema", "db", f"system.schema[{number}]"))
+    for key, part in (("jdk", site.jdk), ("web", site.web)):
+        if part and part.archive:
+            listed.append(Artifact(part.archive, "artifact", "app", f"{key}.archive"))
     for one in listed:
         place = f"{site.path.name} {one.key}"
         if not one.path.is_file():
@@ -56,12 +60,25 @@ def artifacts(site: Site) -> dict[str, Artifact]:
     return found
 
 
-def target_release(site: Site, given: str | None) -> str:
-    """The Debian release of the site's hosts: the one given, or the lab's. Raises InputError when neither says."""
-    release = given or (site.lab.release if site.lab else None)
-    if release not in RELEASES:
-        raise InputError("bundle.which_release", given=given or "-", known=" ".join(RELEASES))
-    return release
+def target_releases(site: Site, given: Sequence[str] = (), seen: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Host -> its Debian release: as ``given`` (``RELEASE`` for all, ``HOST=RELEASE`` for one), else the lab's, else
+    what the last check saw there (``seen``). Raises InputError for a host that nobody knows, an unknown release, or
+    something in the site file that the release does not have.
+    """
+    named = dict(one.partition("=")[::2] for one in given if "=" in one)
+    everywhere = [one for one in given if "=" not in one]
+    for host in named:
+        if host not in site.hosts:
+            raise InputError("check.unknown_host", host=host, known=" ".join(site.hosts))
+    found = {}
+    for host in site.hosts:
+        known = everywhere[-1] if everywhere else site.lab.release_of(host) if site.lab else (seen or {}).get(host)
+        release = named.get(host, known)
+        if release not in RELEASES:
+            raise InputError("bundle.which_release", host=host, given=release or "-", known=" ".join(RELEASES))
+        found[host] = release
+    releases.require(site, found)
+    return found
 
 
 def folder(site: Site) -> Path:
@@ -86,27 +103,33 @@ def build(
     files: Mapping[str, Artifact],
     say: Say,
     *,
-    release: str | None = None,
+    release: Mapping[str, str] | None = None,
     refresh: bool = False,
 ) -> Bundle:
     """Build (or find again) the bundle of ``site``: Debian ``packages`` by host, ``files`` as ``artifacts`` gives them.
 
-    ``say`` gets lines of progress for people. ``refresh`` fetches the package index anew. Raises SiteError, KitError
-    (no such package), MachineError (disk, apt, network), InputError (no release).
+    ``say`` gets lines of progress for people. ``release``: host -> Debian release, as ``target_releases`` gives it.
+    ``refresh`` fetches the package index anew. Raises SiteError, KitError (no such package), MachineError (disk, apt,
+    network), InputError (no release).
     """
-    suite = target_release(site, release)
+    suites = dict(release) if release else target_releases(site)
     wanted = {host: sorted(set(packages.get(host, []))) for host in site.hosts}
-    resolved = closure.resolve(suite, wanted, say, refresh=refresh)
-    size = sum(deb.size for deb in resolved.debs.values())
-    say(texts.say("bundle.resolved", count=len(resolved.debs), size=format_size(size), dated=resolved.dated))
-    machine.ready(closure.cache(), disk=2 * size)
-    fetched = closure.download(resolved, say)
-    say(texts.say("bundle.fetched", size=format_size(fetched)))
-    manifest, sources = _contents(site, suite, wanted, files, resolved)
+    resolved = []
+    for suite in sorted(set(suites.values())):
+        mine = {host: wanted[host] for host in site.hosts if suites[host] == suite}
+        one = closure.resolve(suite, mine, say, refresh=refresh)
+        size = sum(deb.size for deb in one.debs.values())
+        say(texts.say("bundle.resolved", release=suite, count=len(one.debs), size=format_size(size), dated=one.dated))
+        machine.ready(closure.cache(), disk=2 * size)
+        say(texts.say("bundle.fetched", size=format_size(closure.download(one, say))))
+        resolved.append(one)
+    manifest, sources = _contents(site, suites, wanted, files, resolved)
     digest = hashlib.sha256(archive.dump(manifest)).hexdigest()
     path = folder(site) / f"{manifest['name']}-{manifest['version']}-{digest[:12]}.tar"
+    key = site.signatures.key if site.signatures else None
+    sign = functools.partial(signing.sign, key=key, namespace="implops-bundle") if key else None
     with _alone(path.parent):
-        return _write(path, manifest, sources)
+        return _write(path, manifest, sources, sign)
 
 
 @contextlib.contextmanager
@@ -122,19 +145,22 @@ def _alone(place: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _write(path: Path, manifest: dict[str, Any], sources: dict[str, Path | bytes]) -> Bundle:
+def _write(
+    path: Path, manifest: dict[str, Any], sources: dict[str, Path | bytes], sign: Callable[[bytes], bytes] | None
+) -> Bundle:
     if path.is_file():
         # A bundle that rotted on this disk is built again; anybody else who meets it is told.
         with contextlib.suppress(DataError):
             bundle = archive.verify(path)
-            os.utime(path)
-            return bundle
+            if bool(bundle.signature) == bool(sign):
+                os.utime(path)
+                return bundle
     total = sum(one["size"] for one in manifest["files"])
     machine.ready(path.parent, disk=total + total // 10)
     part = path.with_suffix(".part")
     try:
         with part.open("wb") as file:
-            archive.write(file, manifest, sources)
+            archive.write(file, manifest, sources, sign)
             file.flush()
             os.fsync(file.fileno())
         part.rename(path)
@@ -144,12 +170,20 @@ def _write(path: Path, manifest: dict[str, Any], sources: dict[str, Path | bytes
 
 
 def _contents(
-    site: Site, release: str, packages: dict[str, list[str]], files: Mapping[str, Artifact], resolved: Closure
+    site: Site,
+    suites: dict[str, str],
+    packages: dict[str, list[str]],
+    files: Mapping[str, Artifact],
+    resolved: Sequence[Closure],
 ) -> tuple[dict[str, Any], dict[str, Path | bytes]]:
-    index = closure.index(list(resolved.debs.values()))
+    # A file name of Debian's pool stands for one content, whatever the release that holds it.
+    debs = {name: deb for one in resolved for name, deb in one.debs.items()}
+    debs = dict(sorted(debs.items()))
+    chosen = {host: names for one in resolved for host, names in one.hosts.items()}
+    index = closure.index(list(debs.values()))
     rows = [_row("apt/Packages", len(index), hashlib.sha256(index).hexdigest(), "index")]
     sources: dict[str, Path | bytes] = {"apt/Packages": index}
-    for deb in resolved.debs.values():
+    for deb in debs.values():
         rows.append(_row(f"apt/{deb.file}", deb.size, deb.sha256, "deb"))
         sources[f"apt/{deb.file}"] = closure.stored(deb)
     for name, one in sorted(files.items()):
@@ -159,8 +193,9 @@ def _contents(
         sources[f"files/{name}"] = one.path
     hosts = {
         name: {
+            "release": suites[name],
             "packages": packages[name],
-            "debs": [f"apt/{file}" for file in resolved.hosts[name]],
+            "debs": [f"apt/{file}" for file in chosen[name]],
             "files": [f"files/{file}" for file, one in sorted(files.items()) if one.role in host.roles],
         }
         for name, host in site.hosts.items()
@@ -169,15 +204,21 @@ def _contents(
         "name": site.project.code,
         "version": site.system.version if site.system else "0",
         "tool": __version__,
-        "dated": resolved.dated,
+        "dated": max(one.dated for one in resolved),
         "os": "debian",
-        "release": release,
         "arch": ARCH,
         "files": rows,
         "hosts": hosts,
-        "versions": {deb.package: deb.version for deb in resolved.debs.values()},
+        "versions": _versions(debs.values()),
     }
     return manifest, sources
+
+
+def _versions(debs: Iterable[Deb]) -> dict[str, str]:
+    found: dict[str, list[str]] = {}
+    for deb in debs:
+        found.setdefault(deb.package, []).append(deb.version)
+    return {package: " ".join(sorted(versions)) for package, versions in found.items()}
 
 
 def _row(path: str, size: int, sha256: str, kind: Kind) -> dict[str, Any]:

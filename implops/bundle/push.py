@@ -45,7 +45,7 @@ class Pushed:
 
 
 @dataclass
-class _There:
+class There:
     """The answer of the asking trip. ``sums``: path under PLACE -> SHA-256; ``free``: (mount point, bytes) below PLACE
     and /usr; ``ready``: SHA-256 of the index that the host's apt has read.
     """
@@ -56,17 +56,25 @@ class _There:
     changes: list[Change] = field(default_factory=list)
 
 
-def push(connection: Connection, bundle: Bundle, host: str, say: Say) -> Pushed:
+def look(connection: Connection, bundle: Bundle, host: str) -> There:
+    """Ask a host what it has and what an installation would do there; nothing is copied.
+
+    Raises GateRefused (other release or architecture, missing dependency, a package would be removed), InputError (the
+    bundle knows no such host).
+    """
+    return _ask(connection, bundle, host, bundle.for_host(host)["packages"], _stanzas(bundle, host))
+
+
+def push(connection: Connection, bundle: Bundle, host: str, say: Say, there: There | None = None) -> Pushed:
     """Make ``/var/lib/implops/bundle`` of this host hold what the bundle has for it, and its apt know it.
 
-    Raises GateRefused (other release or architecture, missing dependency, a package would be removed), HostError
-    (no room, damaged on the way), InputError (the bundle knows no such host), ConnectionLost (push again resumes).
+    ``there`` is the answer of ``look``; without it the host is asked here. Raises as ``look`` does, HostError (no
+    room, damaged on the way), ConnectionLost (push again resumes).
     """
     started = time.monotonic()
-    mine = bundle.for_host(host)
-    there = _ask(connection, bundle, host, mine["packages"])
+    there = there or look(connection, bundle, host)
+    mine, stanzas = bundle.for_host(host), _stanzas(bundle, host)
     needed = {(one.package, one.new) for one in there.changes}
-    stanzas = _stanzas(bundle)
     wanted = [path for path in mine["debs"] if stanzas[path].names in needed or f"bundle/{path}" in there.sums]
     wanted += mine["files"]
     missing = [path for path in wanted if there.sums.get(f"bundle/{path}") != bundle.items[path].sha256]
@@ -104,28 +112,30 @@ class _Stanza:
     installed: int
 
 
-def _stanzas(bundle: Bundle) -> dict[str, _Stanza]:
-    """Path of a deb -> its entry of the bundle's index, (package, version), bytes when installed."""
-    found = {}
+def _stanzas(bundle: Bundle, host: str) -> dict[str, _Stanza]:
+    """Path of a deb of the host's closure -> its entry of the index, (package, version), bytes when installed."""
+    found, mine = {}, set(bundle.for_host(host)["debs"])
     for text in bundle.read("apt/Packages").decode().split("\n\n"):
         fields = dict(re.findall(r"^(Package|Version|Installed-Size|Filename): (.*)$", text, re.MULTILINE))
         if fields:
             size = 1024 * int(fields.get("Installed-Size", 0))
             path = fields["Filename"].replace("./", "apt/", 1)
-            found[path] = _Stanza(f"{text}\n\n", (fields["Package"], fields["Version"]), size)
+            if path in mine:
+                found[path] = _Stanza(f"{text}\n\n", (fields["Package"], fields["Version"]), size)
     return found
 
 
-def _ask(connection: Connection, bundle: Bundle, host: str, packages: list[str]) -> _There:
-    """Release, sums, room and a simulated installation from the bundle's whole index, in one trip."""
-    index = bundle.read("apt/Packages").decode()
+def _ask(connection: Connection, bundle: Bundle, host: str, packages: list[str], stanzas: dict[str, _Stanza]) -> There:
+    """Release, sums, room and a simulated installation from the index of the host's closure, in one trip."""
+    release = bundle.release_of(host)
+    index = "".join(one.text for one in stanzas.values())
     user = shlex.quote(connection.site.ssh.user)
     simulate = f'({apt.simulate_command(packages, "$t")}); echo "rc $?"' if packages else "echo 'rc 0'"
     script = f"""export LC_ALL=C
 arch=$(dpkg --print-architecture 2>/dev/null || uname -m)
 system="$(. /etc/os-release; echo "${{ID:--}} ${{VERSION_CODENAME:--}}") $arch"
 echo "host $system"
-[ "$system" = 'debian {bundle.release} {bundle.arch}' ] || exit 0
+[ "$system" = 'debian {release} {bundle.arch}' ] || exit 0
 umask 022
 mkdir -p {BUNDLE}/apt {BUNDLE}/files {STATE} && install -d -m 0700 -o {user} {PLACE}/incoming || exit 1
 cd {PLACE} || exit 1
@@ -145,11 +155,11 @@ cat >"$t/Packages" <<'{_END}'
     head, _, rest = result.text.partition("\n")
     if not head.startswith("host "):
         raise _failed(host, result)
-    system, release, arch = head.split()[1:]
-    if (system, release, arch) != ("debian", bundle.release, bundle.arch):
+    system, found, arch = head.split()[1:]
+    if (system, found, arch) != ("debian", release, bundle.arch):
         raise GateRefused(
-            "bundle.other_release", host=host, has=f"{system} {release} {arch}", bundle=bundle.path.name,
-            built=f"debian {bundle.release} {bundle.arch}",
+            "bundle.other_release", host=host, has=f"{system} {found} {arch}", bundle=bundle.path.name,
+            built=f"debian {release} {bundle.arch}",
         )  # fmt: skip
     try:
         room, rest = rest.split("== sums\n", 1)
@@ -158,7 +168,7 @@ cat >"$t/Packages" <<'{_END}'
         plan, rc = plan.rsplit("rc ", 1)
     except ValueError:
         raise _failed(host, result) from None
-    there = _There(ready=ready.strip())
+    there = There(ready=ready.strip())
     for line in room.splitlines():
         columns = line.split()
         there.free.append((columns[-1], 1024 * int(columns[-3])))
@@ -169,7 +179,7 @@ cat >"$t/Packages" <<'{_END}'
     return there
 
 
-def _room(host: str, there: _There, arriving: int, installed: int) -> None:
+def _room(host: str, there: There, arriving: int, installed: int) -> None:
     """``arriving`` bytes (twice the size: it comes, then it moves) below PLACE, ``installed`` below /usr."""
     need: dict[str, int] = {}
     for (mount, _), size in zip(there.free, (arriving, installed), strict=True):

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 import secrets
-import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from implops import facts, kit
 from implops.errors import ImplopsError, InputError
-from implops.facts.base import Fact, Unknown, build
+from implops.facts.base import Fact, Unknown, attempt, build, known
 from implops.facts.planned import Planned
-from implops.facts.script import Probe, assemble, load_probe, parse
+from implops.facts.script import Probe, assemble, load_probe, parse, write
 from implops.remote import Connection, ConnectionLost, Result, SudoRefused, connect, each
 from implops.site import Host, Site
 
@@ -25,7 +26,8 @@ OUTPUT_LIMIT = 4 * 2**20
 
 
 # What the record keeps of how a host was asked, so that its answers can be judged again (history.py).
-ASKED = ("sudo", "login_ms", "trip_ms", "noise", "trips", "sent", "received")
+ASKED = ("sudo", "login_ms", "trip_ms", "noise", "trips", "again", "sent", "received", "ahead",
+         "open", "deep", "untested")  # fmt: skip
 
 
 @dataclass
@@ -40,10 +42,21 @@ class Seen:
     trip_ms: int = 0
     noise: int = 0
     trips: int = 0
+    # Trips that only read the clock once more, because the first one left too much open.
+    again: int = 0
     # This machine's clock around the first trip, in microseconds: the host's own readings lie between.
     sent: int = 0
     received: int = 0
-    raw: list[bytes] = field(default_factory=list)
+    # The host's clock minus ours, from the trip that leaves least open, and half of what it leaves open. Microseconds.
+    ahead: int | None = None
+    open: int = 0
+    # Whether the tests of trip 3 were wanted, and why they were not made all the same: a reason and its detail.
+    deep: bool = False
+    untested: str = ""
+    # Trip -> what came back.
+    raw: dict[int, bytes] = field(default_factory=dict)
+    # Held open for the users' own tests; who asked for that closes it.
+    connection: Connection | None = None
 
     def fact(self, kind: type[F]) -> F | Unknown:
         found = self.facts.get(kind, Unknown("missing", kind.section))
@@ -63,26 +76,14 @@ def _subclasses(kind: type[Fact]) -> list[type[Fact]]:
     return [one for sub in kind.__subclasses__() for one in (sub, *_subclasses(sub))]
 
 
-def gather(site: Site, planned: Sequence[Planned], hosts: Sequence[Host]) -> dict[str, Seen]:
-    """Facts by host name, all hosts side by side. A host that cannot be asked has an ``error``.
+def gather(site: Site, planned: Sequence[Planned], hosts: Sequence[Host], *, hold: bool = False) -> dict[str, Seen]:
+    """Facts by host name, all hosts side by side. A host that cannot be asked has an ``error``. With ``hold`` the
+    connections stay open (``close``).
 
     Raises InputError (wrong sudo password, missing key) and KitError (a probe is missing).
     """
-    wanted = kinds()
-    probes = kit.files("checks/probes", site.base, "*.sh")
-
-    def scripts(host: Host) -> list[tuple[list[type[Fact]], list[Probe]]]:
-        mine = [one for one in planned if one.host == host.name]
-        found = []
-        for trip in (1, 2):
-            chosen = [kind for kind in wanted if kind.trip == trip]
-            found.append(
-                (chosen, [load_probe(kind.section, probes, _parameters(kind, site, host, mine)) for kind in chosen])
-            )
-        return found
-
-    prepared = {host.name: scripts(host) for host in hosts}
-    answers = each(hosts, lambda host: _ask(site, host, prepared[host.name]))
+    prepared = {host.name: scripts_of(site, planned, host, (1, 2)) for host in hosts}
+    answers = each(hosts, lambda host: ask_host(site, Seen(host), prepared[host.name], hold=hold))
     seen = {}
     for host in hosts:
         answer = answers[host.name]
@@ -92,47 +93,115 @@ def gather(site: Site, planned: Sequence[Planned], hosts: Sequence[Host]) -> dic
     return seen
 
 
+Script = tuple[int, list[type[Fact]], list[Probe]]
+
+
+def scripts_of(site: Site, planned: Sequence[Planned], host: Host, trips: Sequence[int]) -> list[Script]:
+    """(trip, its facts, their probes) of one host. Raises KitError for a fact without a probe."""
+    probes, mine = kit.files("checks/probes", site.base, "*.sh"), [one for one in planned if one.host == host.name]
+    found = []
+    for trip in trips:
+        chosen = [kind for kind in kinds() if kind.trip == trip]
+        found.append(
+            (trip, chosen, [load_probe(kind.section, probes, _parameters(kind, site, host, mine)) for kind in chosen])
+        )
+    return found
+
+
 def _parameters(kind: type[Fact], site: Site, host: Host, planned: list[Planned]) -> dict[str, list[str]]:
     found = kind.parameters(site, host)
     more = getattr(kind, "planned_parameters", None)
     return {**found, **more(planned)} if more else found
 
 
-def _ask(site: Site, host: Host, scripts: list[tuple[list[type[Fact]], list[Probe]]]) -> Seen:
-    seen = Seen(host)
-    with connect(site, host) as connection:
-        seen.login_ms = round(connection.connect_seconds * 1000)
-        for number, (wanted, probes) in enumerate(scripts):
+def close(seen: Iterable[Seen]) -> None:
+    """Close the connections that were held open."""
+    for one in seen:
+        if one.connection is not None:
+            one.connection.close()
+            one.connection = None
+
+
+def ask_host(
+    site: Site, seen: Seen, scripts: list[Script], seconds: float = TRIP_SECONDS, *, hold: bool = False
+) -> Seen:
+    with ExitStack() as stack:
+        connection = stack.enter_context(connect(site, seen.host))
+        if not seen.trips:
+            seen.login_ms = round(connection.connect_seconds * 1000)
+        for trip, wanted, probes in scripts:
             nonce = secrets.token_hex(8)
             text = assemble(probes, nonce)
-            began = time.time_ns() // 1000
             try:
-                result = _trip(connection, seen, text)
+                result = _trip(connection, seen, text, seconds)
             except ConnectionLost as error:
                 # What the first trip told still counts.
-                if number == 0:
+                if trip == 1:
                     raise
                 reason = Unknown("timeout" if error.key == "remote.deadline" else "lost")
                 seen.facts.update(dict.fromkeys(wanted, reason))
                 break
             answer = parse(result.out, nonce, [kind.section for kind in wanted])
-            if number == 0:
-                seen.sent, seen.received = began, time.time_ns() // 1000
+            if trip == 1:
+                seen.sent, seen.received = result.sent, result.received
                 seen.trip_ms, seen.noise = round(result.seconds * 1000), answer.noise
-            seen.raw.append(result.out)
+            seen.raw[trip] = result.out
             seen.facts.update({kind: build(kind, answer.sections[kind.section]) for kind in wanted})
-        seen.trips = connection.trips
+            if trip == 1:
+                _compare_clocks(connection, seen)
+        seen.trips += connection.trips
+        if hold:
+            seen.connection = connection
+            stack.pop_all()
     return seen
 
 
-def _trip(connection: Connection, seen: Seen, script: str) -> Result:
+# A clock that is read with this much left open says nothing about differences that matter (TIM03: 100 ms).
+_OPEN_MICROS = 150_000
+_AGAIN = 3
+
+
+def _compare_clocks(connection: Connection, seen: Seen) -> None:
+    """The host's clock against ours: from the first trip; on a busy line by itself, and the best reading counts."""
+    from implops.facts.clock import Finish, Start
+
+    start, finish = attempt(lambda: known(seen.fact(Start)).at), attempt(lambda: known(seen.fact(Finish)).at)
+    if isinstance(start, Unknown) or isinstance(finish, Unknown):
+        return
+    _closer(seen, start, finish, seen.sent, seen.received)
+    while seen.open > _OPEN_MICROS // 2 and seen.again < _AGAIN:
+        seen.again += 1
+        try:
+            result = connection.run("date +%s%N", timeout=TRIP_SECONDS)
+        except ConnectionLost:
+            return
+        text = result.text.strip()
+        if re.fullmatch(r"[0-9]{18,19}", text, re.ASCII):
+            _closer(seen, int(text) // 1000, int(text) // 1000, result.sent, result.received)
+
+
+def _closer(seen: Seen, first: int, last: int, sent: int, received: int) -> None:
+    """Between ``sent`` and ``received`` of ours lie ``first`` and ``last`` of the host's."""
+    half = max(0, received - sent - (last - first)) // 2
+    if seen.ahead is None or half < seen.open:
+        seen.ahead, seen.open = (first + last) // 2 - (sent + received) // 2, half
+
+
+def _trip(connection: Connection, seen: Seen, script: str, seconds: float) -> Result:
     """With sudo; without it when sudo is refused: then only what root alone may see is missing."""
     if seen.sudo:
         try:
-            return connection.run(script, timeout=TRIP_SECONDS, sudo=True, limit=OUTPUT_LIMIT)
+            return connection.run(script, timeout=seconds, sudo=True, limit=OUTPUT_LIMIT)
         except SudoRefused:
             seen.sudo = False
-    return connection.run(script, timeout=TRIP_SECONDS, limit=OUTPUT_LIMIT)
+    return connection.run(script, timeout=seconds, limit=OUTPUT_LIMIT)
+
+
+def keep(seen: Seen, kind: type[Fact], told: list[tuple[str, str]]) -> None:
+    """A fact that this side made of what it saw: kept in the form of a host's answer, and read back like one."""
+    nonce = secrets.token_hex(8)
+    seen.raw[kind.trip] = write(nonce, {kind.section: told})
+    seen.facts[kind] = build(kind, parse(seen.raw[kind.trip], nonce, [kind.section]).sections[kind.section])
 
 
 def about(seen: Seen) -> dict[str, Any]:
@@ -149,10 +218,21 @@ def about(seen: Seen) -> dict[str, Any]:
     return {
         "boot_id": of(system, "boot_id"), "machine_id": of(system, "machine_id"), "kernel": of(system, "kernel"),
         "virt": of(system, "virt"), "cpus": of(cpu, "count"), "memory": of(memory, "total"),
+        "disks": _sizes(seen),
         "os": release.get("PRETTY_NAME", "—") if isinstance(release, dict) else "—",
+        "release": release.get("VERSION_CODENAME", "—") if isinstance(release, dict) else "—",
         "address": seen.host.address, "roles": list(seen.host.roles),
-        "asked": {name: getattr(seen, name) for name in ASKED},
+        "asked": {**{name: getattr(seen, name) for name in ASKED}, "raw": list(seen.raw)},
         "error": {"key": seen.error.key, "params": {k: str(v) for k, v in seen.error.params.items()}}
         if seen.error
         else None,
     }  # fmt: skip
+
+
+def _sizes(seen: Seen) -> dict[str, int]:
+    """Mounted filesystems that the site speaks of -> their size in bytes; empty when not measured."""
+    from implops.facts.storage import Disks
+
+    disks = seen.fact(Disks)
+    rooms = {} if isinstance(disks, Unknown) else disks.ask("rooms")
+    return {} if isinstance(rooms, Unknown) else {room.target: room.size for room in rooms.values()}

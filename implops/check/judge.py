@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, TypeVar
 
 from implops.check.gather import Seen
@@ -12,9 +13,10 @@ from implops.check.model import Result, State, Verdict
 from implops.check.registry import Check
 from implops.facts.base import Fact, NotMeasured, Unknown
 from implops.facts.planned import Planned
+from implops.facts.settings import Settings
 from implops.remote import AuthRefused, HostKeyRefused
 from implops.site import Host, Site
-from implops.units import format_seconds, format_size
+from implops.units import format_seconds, format_size, measure
 
 F = TypeVar("F", bound=Fact)
 # "16 GB" of a virtual machine shows as 15.4 GiB, "200 GB" of a volume as 183-186 GiB (our own figure).
@@ -30,6 +32,14 @@ class Scene:
     planned: Sequence[Planned]
     done: Mapping[str, Iterable[str]]
     limits: Limits
+
+    @cached_property
+    def planned_of(self) -> dict[str, list[Planned]]:
+        """What recipes set, by host."""
+        found: dict[str, list[Planned]] = {}
+        for one in self.planned:
+            found.setdefault(one.host, []).append(one)
+        return found
 
 
 class Case:
@@ -51,10 +61,11 @@ class Case:
     def planned(self, kind: str, name: str, host: str | None = None) -> Planned | None:
         """What a recipe sets of this kind and name, on this host or another."""
         where = host or self.host.name
-        return next((p for p in self.scene.planned if (p.host, p.kind, p.name) == (where, kind, name)), None)
+        mine = self.scene.planned_of.get(where, ())
+        return next((one for one in mine if (one.kind, one.name) == (kind, name)), None)
 
     def plans(self, kind: str) -> list[Planned]:
-        return [one for one in self.scene.planned if (one.host, one.kind) == (self.host.name, kind)]
+        return [one for one in self.scene.planned_of.get(self.host.name, ()) if one.kind == kind]
 
     def post(self, planned: Planned) -> bool:
         """Whether the recipe has run there: what it sets must be there then."""
@@ -92,6 +103,26 @@ class Case:
         if self.post(planned):
             return self.bad(actual, required, target=target, note="recipe_did_not", recipe=planned.recipe)
         return self._result("info", actual, required, target, "will_be_set", {"recipe": planned.recipe})
+
+    def configured(self, result: Result, *names: str) -> Result:
+        """The result with what the next boot will set these kernel settings to; "—" where no file says so."""
+        settings = self.seen.fact(Settings)
+        kept = settings if isinstance(settings, Unknown) else settings.ask("sysctls")
+        if isinstance(kept, Unknown):
+            return result
+        return replace(result, configured=" ".join(kept[name].value if name in kept else "—" for name in names))
+
+    def sysctl(self, name: str, value: object, found: Result) -> Result:
+        """A judged kernel setting: what falls short is information while a planned recipe is still to set it."""
+        planned = self.planned("sysctl", name)
+        if planned and not self.post(planned) and found.state in ("fail", "warn"):
+            found = replace(self.will_be_set(planned, value, found.required), source=found.source)
+        return self.configured(found, name)
+
+    def claims(self, kind: str, name: str) -> list[Planned]:
+        """What several recipes want of the same thing on this host: a conflict of the plan; empty when they agree."""
+        wanted = [one for one in self.plans(kind) if one.name == name]
+        return wanted if len({one.value for one in wanted}) > 1 or len({one.recipe for one in wanted}) > 1 else []
 
     def same(self, actual: object, required: object, *, target: str = "", source: str = "site") -> Result:
         one = (
@@ -138,7 +169,9 @@ class Case:
         if self.check.unit == "ms":
             return format_seconds(value / 1000)
         if self.check.unit == "seconds":
-            return format_seconds(value)
+            return f"{value // 86400} d" if abs(value) >= 2 * 86400 else format_seconds(value)
+        if self.check.unit == "rate":
+            return f"{value / 10**6:.0f} MB/s"
         return f"{value} %" if self.check.unit == "percent" else str(value)
 
     def _result(
@@ -158,7 +191,8 @@ class SiteCase(Case):
 
 def judge(scene: Scene, checks: Mapping[str, Check], only: Iterable[str] | None = None) -> list[Verdict]:
     """Verdicts in the order of hosts in the site file, then of the catalogue. A check that raises is its own error."""
-    chosen = [one for one in checks.values() if only is None or one.id in set(only)]
+    wanted = None if only is None else set(only)
+    chosen = [one for one in checks.values() if wanted is None or one.id in wanted]
     by_host: dict[str, list[Verdict]] = {name: [] for name in scene.seen}
     for check in chosen:
         if check.scope == "site":
@@ -167,7 +201,7 @@ def judge(scene: Scene, checks: Mapping[str, Check], only: Iterable[str] | None 
             continue
         for name, seen in scene.seen.items():
             if set(check.roles) & set(seen.host.roles):
-                for result in _absent(check, seen) or _ask(Case(scene, check, seen)):
+                for result in _absent(check, seen) or _shallow(check, seen) or _ask(Case(scene, check, seen)):
                     by_host[name].append(Verdict(check.id, name, check.severity, _based(scene, check, result)))
     return [verdict for name in by_host for verdict in by_host[name]]
 
@@ -182,6 +216,11 @@ def _absent(check: Check, seen: Seen) -> list[Result]:
     if isinstance(seen.error, AuthRefused) and check.id == "ACC02":
         return [Result("fail", note=seen.error.key, params=said)]
     return [Result("absent", note=seen.error.key, params=said)]
+
+
+def _shallow(check: Check, seen: Seen) -> list[Result]:
+    """A test that loads the host, and nobody asked for those."""
+    return [Result("skip", note="needs_deep")] if check.deep and not seen.deep else []
 
 
 def _ask(case: Case) -> list[Result]:
@@ -204,6 +243,9 @@ def _ask_site(scene: Scene, check: Check) -> list[tuple[str, Result]]:
     case = SiteCase(scene, check)
     if not case.cases:
         return away
+    if check.deep and not any(one.seen.deep for one in case.cases):
+        mine = [one for one in case.cases if set(check.roles) & set(one.host.roles)]
+        return [*((one.host.name, _shallow(check, one.seen)[0]) for one in mine), *away]
     try:
         found = list(check.function(case))
     except NotMeasured as error:
@@ -219,7 +261,13 @@ def _unknown(unknown: Unknown, target: str) -> Result:
 
 
 def _based(scene: Scene, check: Check, result: Result) -> Result:
-    """A finding that every healthy lab host shows, for the reason that the lab profile gives."""
-    if result.state in ("fail", "warn", "error") and check.id in scene.limits.baseline:
-        return replace(result, state="info", note=f"baseline.{scene.limits.baseline[check.id]}", params={})
-    return result
+    """A finding that every healthy lab host shows, for the reason that the lab profile gives: this state, no worse."""
+    known = scene.limits.baseline.get(check.id)
+    if known is None or result.state != known.state or (known.most and _beyond(result.actual, known.most)):
+        return result
+    return replace(result, state="info", note=f"baseline.{known.reason}", params={})
+
+
+def _beyond(actual: str, most: str) -> bool:
+    found, bound = measure(actual), measure(most)
+    return found is None or bound is None or found[1] != bound[1] or found[0] > bound[0]

@@ -26,6 +26,15 @@ class Limit:
     source: str = "default"
 
 
+@dataclass(frozen=True)
+class Excuse:
+    """What the lab profile overlooks in one check: a state, up to a value, for a reason."""
+
+    state: str
+    reason: str
+    most: str = ""
+
+
 class Limits:
     """All thresholds of a site."""
 
@@ -33,7 +42,7 @@ class Limits:
         self.site, self.checks = site, checks
         self.profile_path = _profile_path(site)
         profile = _yaml(self.profile_path)
-        self.baseline: dict[str, str] = dict(_lab(site))
+        self.baseline = _lab(site)
         self.layers: list[tuple[str, dict[str, Any]]] = [("default", _yaml(_default_path(site)))]
         self.layers.append(("profile", profile.get("thresholds") or {}))
         for source, layer in self.layers:
@@ -88,6 +97,11 @@ def _value(check: Check, raw: Any) -> Any:
     try:
         if check.unit == "size":
             return parse_size(raw)
+        if check.unit == "rate":
+            size, slash, per = str(raw).partition("/")
+            if slash + per != "/s":
+                raise ValueError(raw)
+            return parse_size(size)
         if check.unit in ("ms", "seconds"):
             return round(parse_duration(raw) * (1000 if check.unit == "ms" else 1))
         if check.unit in ("count", "percent"):
@@ -116,12 +130,12 @@ def _yaml(path: Path) -> dict[str, Any]:
     return read(path)[0]
 
 
-def _lab(site: Site) -> dict[str, str]:
-    """What a healthy lab host shows for good reasons: id -> the reason's key. Only for sites with ``lab:``."""
+def _lab(site: Site) -> dict[str, Excuse]:
+    """What a healthy lab host shows for good reasons. Only for sites with ``lab:``."""
     if not site.is_lab:
         return {}
     path = kit.files(f"{FOLDER}/profiles", site.base, "lab.yml")["lab.yml"]
-    baseline: dict[str, str] = _yaml(path)["baseline"]
+    baseline = {id: Excuse(**given) for id, given in _yaml(path)["baseline"].items()}
     if len(baseline) > MOST_BASELINE:
         raise KitError("check.baseline", path=path, most=MOST_BASELINE)
     return baseline
@@ -131,6 +145,8 @@ def _refuse_unknown(layer: dict[str, Any], checks: dict[str, Check], path: Path)
     for id, roles in layer.items():
         if id not in checks:
             raise KitError("check.unknown_id", place=path, id=id)
+        if not isinstance(roles, dict) or not all(isinstance(given, dict) for given in roles.values()):
+            raise KitError("check.bad_threshold", id=id, value=roles, unit=checks[id].unit)
         for role, given in roles.items():
             if (role != "*" and role not in ROLES) or not set(given) <= {"need", "want"}:
                 raise KitError("check.bad_threshold", id=id, value=f"{role}: {given}", unit=checks[id].unit)

@@ -14,7 +14,8 @@ STATES: tuple[State, ...] = ("fail", "absent", "error", "warn", "waived", "pass"
 class Result:
     """``actual`` and ``required`` are values with their units, as people read them, never sentences. ``target`` is what
     was looked at when that is less than the host (a path, a port, a flow). ``source`` is the layer that set the
-    requirement: default, profile, site. ``note`` is a key ``check.note.…`` with ``params``.
+    requirement: default, profile, site. ``note`` is a key ``check.note.…`` with ``params``. ``configured`` is the
+    persistent setting behind a running value, where there is one: what the next boot will bring.
     """
 
     state: State
@@ -24,6 +25,7 @@ class Result:
     source: str = ""
     note: str = ""
     params: dict[str, str] = field(default_factory=dict)
+    configured: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,5 +50,5 @@ class Verdict:
         return {
             "id": self.id, "host": self.host, "target": one.target, "state": one.state, "severity": self.severity,
             "required": one.required, "actual": one.actual, "source": one.source, "note": one.note,
-            "params": one.params,
+            "params": one.params, "configured": one.configured,
         }  # fmt: skip

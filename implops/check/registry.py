@@ -20,7 +20,7 @@ from implops.errors import KitError
 from implops.site import ROLES
 
 FOLDER = "checks"
-Unit = Literal["", "size", "count", "percent", "ms", "seconds", "words"]
+Unit = Literal["", "size", "rate", "count", "percent", "ms", "seconds", "words"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,10 @@ class Check:
     unit: Unit
     scope: Literal["host", "site"]
     ceiling: bool
+    # Of cost class S: its facts load the host, so they are asked only with --deep.
+    deep: bool = False
+    # Its value is news whenever it changes, also where it is only recorded.
+    steady: bool = False
     path: Path = Path()
 
 
@@ -47,11 +51,13 @@ def check(
     unit: Unit = "",
     scope: Literal["host", "site"] = "host",
     ceiling: bool = False,
+    deep: bool = False,
+    steady: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Mark a function as a check."""
 
     def mark(function: Callable[..., Any]) -> Callable[..., Any]:
-        function.check = Check(id, name, function, roles, severity, unit, scope, ceiling)  # type: ignore[attr-defined]
+        function.check = Check(id, name, function, roles, severity, unit, scope, ceiling, deep, steady)  # type: ignore[attr-defined]
         return function
 
     return mark
@@ -77,7 +83,7 @@ def load(base: Path | None) -> dict[str, Check]:
     return dict(sorted(found.items(), key=lambda item: _order(item[0])))
 
 
-_TOPICS = ("ACC", "OS", "CPU", "MEM", "LIM", "DSK", "TIM", "LOC", "SEC", "NET", "DNS", "APP")
+_TOPICS = ("ACC", "OS", "CPU", "MEM", "LIM", "DSK", "TIM", "LOC", "SEC", "NET", "DNS", "DB", "APP", "STO")
 
 
 def _order(id: str) -> tuple[int, str]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
-from implops.check import registry, waivers
-from implops.check.gather import Seen, about, gather
+from implops.check import attest, coverage, custom, differences, owners, registry, waivers
+from implops.check.deep import deepen
+from implops.check.echo import prove
+from implops.check.gather import Seen, about, close, gather
 from implops.check.judge import Scene, judge
 from implops.check.limits import Limits
+from implops.check.login import ask_logins
 from implops.check.model import STATES, Verdict
+from implops.check.outside import ask_outside
 from implops.check.registry import Check
+from implops.check.shared import compare
 from implops.check.sitehash import site_hash
 from implops.errors import InputError
 from implops.facts.planned import Planned
@@ -29,6 +34,8 @@ class Outcome:
     seen: dict[str, Seen]
     verdicts: list[Verdict]
     finished: Event
+    covered: coverage.Coverage
+    differences: list[differences.Difference]
 
     @property
     def code(self) -> int:
@@ -51,25 +58,69 @@ def done_recipes(store: Store) -> dict[str, list[str]]:
     return found
 
 
+@dataclass(frozen=True)
+class Deep:
+    """The tests that load a host are wanted; ``force_io``: also on a busy host and beside a running database."""
+
+    force_io: bool = False
+
+
 def look(
-    site: Site, store: Store, planned: Sequence[Planned], only: Collection[str] = (), hosts: Collection[str] = ()
+    site: Site,
+    store: Store,
+    planned: Sequence[Planned],
+    only: Collection[str] = (),
+    hosts: Collection[str] = (),
+    deep: Deep | None = None,
 ) -> tuple[dict[str, Check], dict[str, Seen], list[Verdict]]:
     """Ask and judge, without a record. Raises InputError for an unknown id or host, KitError, SiteError."""
     checks = registry.load(site.base)
     for id in only:
-        if id not in checks:
+        if id not in checks and not id.startswith(custom.PREFIX) and id not in {one.id for one in site.attest}:
             raise InputError("check.unknown_id", place="--only", id=id)
     for name in hosts:
         if name not in site.hosts:
             raise InputError("check.unknown_host", host=name, known=" ".join(site.hosts))
     limits = Limits(site, checks)
     chosen = [host for host in site.hosts.values() if not hosts or host.name in hosts]
-    seen = gather(site, planned, chosen)
-    scene = Scene(site, seen, planned, done_recipes(store), limits)
-    verdicts = judge(scene, checks, only or None)
+    done = done_recipes(store)
+    seen = gather(site, planned, chosen, hold=bool(custom.files(site)))
+    try:
+        ask_outside(site, seen)
+        if _has_database(site, planned, done):
+            ask_logins(site, seen)
+        if deep:
+            deepen(site, planned, seen, limits, force_io=deep.force_io)
+            prove(site, seen, _idle_seconds(limits))
+            compare(site, seen)
+        theirs = custom.verdicts(site, seen, only)
+    finally:
+        close(seen.values())
+    scene = Scene(site, seen, planned, done, limits)
+    verdicts = [*judge(scene, checks, only or None), *theirs]
+    verdicts += [one for one in attest.verdicts(site, store, date.today(), hosts) if not only or one.id in only]
     if not only and not hosts:
-        verdicts = waivers.apply(site, checks, verdicts, date.today())
+        verdicts = waivers.apply(site, {**custom.as_checks(theirs), **checks}, verdicts, date.today())
     return checks, seen, verdicts
+
+
+def _has_database(site: Site, planned: Sequence[Planned], done: Mapping[str, Collection[str]]) -> bool:
+    """Whether a database must be there by now: the customer's own, or one that its recipe has brought."""
+    one = site.database
+    if one is None or one.existing:
+        return one is not None
+    return any(
+        (plan.kind, plan.name) == ("port", str(one.port)) and plan.recipe in done.get(plan.host, ())
+        for plan in planned
+        if "db" in site.hosts[plan.host].roles
+    )
+
+
+def _idle_seconds(limits: Limits) -> int:
+    """How long connections shall rest: what NET12 demands of any host; 0 when it demands nothing."""
+    rest = limits.checks.get("NET12")
+    needs = [limits.of(rest, host).need for host in limits.site.hosts.values()] if rest else []
+    return max((one for one in needs if one is not None), default=0)
 
 
 def check(
@@ -80,17 +131,23 @@ def check(
     *,
     only: Collection[str] = (),
     hosts: Collection[str] = (),
+    deep: Deep | None = None,
 ) -> Outcome:
     """Check a site and record it. Only a complete one (all checks, all hosts) opens the gate of a deployment."""
     collected = datetime.now(UTC).astimezone().isoformat(timespec="milliseconds")
     complete = not only and not hosts
-    started: dict[str, Any] = {"only": list(only), "chosen": list(hosts), "profile": site.profile}
+    started: dict[str, Any] = {"only": list(only), "chosen": list(hosts), "profile": site.profile, "deep": bool(deep)}
     with record(store, site, "check", operator, started) as run:
-        checks, seen, verdicts = look(site, store, planned, only, hosts)
+        checks, seen, verdicts = look(site, store, planned, only, hosts, deep)
         for name, one in seen.items():
-            evidence = tuple(run.keep(raw) for raw in one.raw)
-            mine = [verdict.payload() for verdict in verdicts if verdict.host == name]
-            run.event("host.checked", {"host": name, "about": about(one), "verdicts": mine}, evidence)
+            evidence = tuple(run.keep(raw) for raw in one.raw.values())
+            mine = [verdict for verdict in verdicts if verdict.host == name]
+            told = owners.payloads(site, mine, date.today())
+            run.event("host.checked", {"host": name, "about": about(one), "verdicts": told}, evidence)
+        if whole := owners.payloads(site, [one for one in verdicts if one.host not in seen], date.today()):
+            run.event("site.checked", {"verdicts": whole})
+        chosen = {id: one for id, one in checks.items() if not only or id in only}
+        covered, unlike = coverage.of(chosen, verdicts), differences.find(site, seen)
         totals = {state: sum(one.state == state for one in verdicts) for state in STATES}
         blocking = [{"host": one.host, "id": one.id, "state": one.state} for one in verdicts if one.blocks]
         waived = [one for one in verdicts if one.state == "waived"]
@@ -112,7 +169,9 @@ def check(
                 },
                 "totals": {state: count for state, count in totals.items() if count},
                 "defined": len(checks),
+                "coverage": covered.payload(),
+                "differences": [one.payload() for one in unlike],
             },
         )
     assert run.finished
-    return Outcome(run.id, checks, seen, verdicts, run.finished)
+    return Outcome(run.id, checks, seen, verdicts, run.finished, covered, unlike)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 
@@ -9,13 +10,14 @@ from implops.check.model import Verdict
 from implops.check.registry import Check
 from implops.errors import SiteError
 from implops.site import Site, Waiver
+from implops.units import measure
 
 
-def apply(site: Site, checks: dict[str, Check], verdicts: list[Verdict], today: date) -> list[Verdict]:
-    """Faults that a waiver covers become ``waived``; their value is still printed.
+def apply(site: Site, checks: dict[str, Check], verdicts: Sequence[Verdict], today: date) -> list[Verdict]:
+    """Faults that a waiver covers become ``waived``; their value is still printed. A waiver that has run out, or whose
+    value got worse, has lapsed: the fault stands and says so. A waiver of a test that nobody asked for stays dormant.
 
-    Raises SiteError for a waiver that names no check or host of this site, has run out, or matches no fault with the
-    accepted value: a waiver that covers nothing hides a mistake.
+    Raises SiteError for a waiver that names no check or host of this site, or matches no fault: it hides a mistake.
     """
     found = list(verdicts)
     for waiver in site.waive:
@@ -24,21 +26,47 @@ def apply(site: Site, checks: dict[str, Check], verdicts: list[Verdict], today: 
             raise SiteError("check.waiver_id", place=place, id=waiver.id)
         if waiver.host not in site.hosts:
             raise SiteError("check.waiver_host", place=place, host=waiver.host)
-        if waiver.until < today:
+        mine = [n for n, v in enumerate(found) if (v.id, v.host) == (waiver.id, waiver.host)]
+        faults = [number for number in mine if found[number].state in ("fail", "error", "warn")]
+        if not faults and _dormant([found[number] for number in mine], checks[waiver.id]):
             continue
-        mine = [n for n, v in enumerate(found) if (v.id, v.host) == (waiver.id, waiver.host) and _waivable(v)]
-        matched = [number for number in mine if found[number].result.actual == waiver.at]
-        if not matched:
-            now = ", ".join(found[number].result.actual for number in mine) or "—"
-            raise SiteError("check.waiver_value", place=place, host=waiver.host, at=waiver.at, now=now)
-        for number in matched:
-            one = found[number]
-            found[number] = replace(one, result=replace(one.result, state="waived", params=_told(waiver)))
+        if not faults and waiver.until >= today:
+            now = ", ".join(dict.fromkeys(found[number].result.actual for number in mine)) or "—"
+            raise SiteError("check.waiver_unused", place=place, host=waiver.host, at=waiver.at, now=now)
+        covered = [number for number in faults if _covers(waiver, found[number], checks[waiver.id])]
+        for number in faults:
+            if waiver.until < today:
+                found[number] = _lapsed(found[number], waiver, "expired")
+            elif number in covered:
+                one = found[number]
+                found[number] = replace(one, result=replace(one.result, state="waived", params=_told(waiver)))
+            elif not covered:
+                found[number] = _lapsed(found[number], waiver, "worse")
     return found
 
 
-def _waivable(verdict: Verdict) -> bool:
-    return verdict.state in ("fail", "error", "warn")
+def _dormant(mine: list[Verdict], check: Check) -> bool:
+    """Nothing was measured that the waiver speaks of: the test was not asked for, or the host is away."""
+    return (check.deep and all(one.result.note == "needs_deep" for one in mine)) or any(
+        one.state == "absent" for one in mine
+    )
+
+
+def _covers(waiver: Waiver, verdict: Verdict, check: Check) -> bool:
+    """The accepted value, or one that is no worse: both are numbers of one unit then."""
+    now = verdict.result.actual
+    if now == waiver.at:
+        return True
+    accepted, measured = measure(waiver.at), measure(now)
+    ordered = check.unit not in ("", "words")
+    if not ordered or accepted is None or measured is None or accepted[1] != measured[1]:
+        return False
+    return measured[0] <= accepted[0] if check.ceiling else measured[0] >= accepted[0]
+
+
+def _lapsed(verdict: Verdict, waiver: Waiver, why: str) -> Verdict:
+    told = {"lapsed": why, "accepted": waiver.at, "until": waiver.until.isoformat()}
+    return replace(verdict, result=replace(verdict.result, params={**verdict.result.params, **told}))
 
 
 def _told(waiver: Waiver) -> dict[str, str]:

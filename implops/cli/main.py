@@ -17,7 +17,11 @@ import click
 from implops import __version__, texts
 from implops.errors import ImplopsError
 
-_NOT_VERBS = {"__init__", "main", "output", "forms"}
+# Parts that verbs share, and parts of a verb that has several.
+_NOT_VERBS = {
+    "__init__", "main", "output", "forms", "mending", "steps", "going_back", "planning", "upgrading", "import_inspect",
+    "findings",
+}  # fmt: skip
 # The order of the process; a verb that is not in this list comes after it.
 _ORDER = (
     "init",
@@ -36,9 +40,7 @@ _ORDER = (
 
 
 def _verbs() -> list[str]:
-    found = [path.stem.rstrip("_") for path in Path(__file__).parent.glob("*.py") if path.stem not in _NOT_VERBS]
-    # import_inspect.py is a part of the verb import.
-    names = [name for name in found if "_" not in name]
+    names = [path.stem.rstrip("_") for path in Path(__file__).parent.glob("*.py") if path.stem not in _NOT_VERBS]
     return sorted(names, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name))
 
 

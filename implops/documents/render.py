@@ -22,7 +22,7 @@ from implops.store import Event, Store
 _NOT_FORMS = {"model", "common", "render"}
 # The middle of a document number: HIS-TEST-ENV-0001.
 _ENVIRONMENTS = {"test": "TEST", "pre-production": "PRE", "production": "PROD"}
-FORMATS = ("docx", "html")
+FORMATS = ("docx", "xlsx", "html")
 
 
 def forms() -> dict[str, ModuleType]:
@@ -111,6 +111,8 @@ def _write(document: Document, path: Path) -> Path:
     """Beside it, then renamed over it: a reader never sees half a document."""
     if path.suffix == ".docx":
         from implops.writers.word import write
+    elif path.suffix == ".xlsx":
+        from implops.writers.excel import write
     else:
         from implops.writers.html import write
     part = path.with_name(f".{path.name}.part")

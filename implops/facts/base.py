@@ -104,11 +104,20 @@ def attempt(read: Callable[[], T]) -> T | Unknown:
 
 
 @dataclasses.dataclass(frozen=True)
+class Cost:
+    """The most that asking a fact may put on a host: bytes written to disk or sent, and seconds."""
+
+    size: int = 0
+    seconds: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
 class Fact:
     """Base of all facts. A subclass names its probe: ``class Memory(Fact, section="memory")``."""
 
     section: ClassVar[str] = ""
-    # 1: one answer of the host's own; 2: what the host sees of others (flows, name servers).
+    # 1: one answer of the host's own; 2: what the host sees of others (flows, name servers); 3: what loads the host or
+    # takes long (disk, bandwidth), asked only with --deep. Sections of one trip run in the order of their names.
     trip: ClassVar[int] = 1
 
     def __init_subclass__(cls, section: str, trip: int = 1, **rest: Any) -> None:
@@ -129,6 +138,11 @@ class Fact:
     def parameters(cls, site: Site, host: Host) -> dict[str, list[str]]:
         """Shell variables that the probe reads: name -> words (no blanks or newlines in a word)."""
         return {}
+
+    @classmethod
+    def cost(cls, site: Site, host: Host) -> Cost:
+        """What a fact of trip 3 may cost at most; printed before it is asked, and held by the probe itself."""
+        return Cost()
 
     @classmethod
     def read(cls, section: Section) -> Self:

@@ -45,6 +45,7 @@ class Clock(Fact, section="clock"):
     reference: str | Unknown
     offset_us: int | Unknown  # to its own reference
     sources: tuple[Source, ...] | Unknown
+    guest: bool | Unknown  # the guest tools of a virtual machine set the clock as well
 
     @classmethod
     def read(cls, section: Section) -> Self:
@@ -60,6 +61,7 @@ class Clock(Fact, section="clock"):
             reference=attempt(lambda: _tracking(section)[1] or _tracking(section)[0]),
             offset_us=attempt(lambda: _offset(section)),
             sources=attempt(lambda: tuple(_source(line) for line in section.all("source"))),
+            guest=attempt(lambda: shaped(section, "guest", "-|Enabled|Disabled") == "Enabled"),
         )
 
 

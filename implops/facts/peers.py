@@ -1,25 +1,34 @@
-"""What a host sees of the others: flows, names, name servers, the size of packets. All of it is the second trip."""
+"""What a host sees of the others, in the second trip: flows, size and loss of packets, addresses in use."""
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from implops.facts import dnswire
 from implops.facts.base import Fact, NotMeasured, Section, Unknown, attempt, to_int
 from implops.site import Host, Site
 
-Seen = Literal["open", "refused", "timeout", "no_route", "local", "silent"]
+Seen = Literal["open", "refused", "timeout", "no_route", "local", "silent", "no_name", "tls_silent"]
 _ERRORS: tuple[tuple[str, Seen], ...] = (
+    # A name that is not found ends as an invalid argument: the first words count.
+    ("Name or service not known", "no_name"),
+    ("Temporary failure in name resolution", "no_name"),
     ("Connection refused", "refused"),
     ("No route to host", "no_route"),
     ("Network is unreachable", "no_route"),
     ("Connection timed out", "timeout"),
     ("Permission denied", "local"),
+    ("Operation not permitted", "local"),
     ("Invalid argument", "local"),
 )
-_TIMEOUT_CODES = (124, 137)
+TIMEOUT_CODES = (124, 137)
+
+
+def meaning_of(told: str) -> Seen | None:
+    """What the words of a failed connection mean; None for any others: never guessed."""
+    return next((meaning for words, meaning in _ERRORS if words in told), None)
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,7 @@ class Path:
     target: str
     why: str
     external: bool
+    tls: bool = False
 
     @property
     def key(self) -> str:
@@ -53,7 +63,7 @@ def paths_of(site: Site, host: Host) -> list[Path]:
         )
         for address, name in targets:
             if name != host.name:
-                path = Path(address, flow.port, flow.protocol, name, flow.why, flow.external)
+                path = Path(address, flow.port, flow.protocol, name, flow.why, flow.external, flow.greets)
                 found.setdefault(path.key, path)
     return list(found.values())
 
@@ -70,111 +80,86 @@ class Flows(Fact, section="flows", trip=2):
 
     @classmethod
     def parameters(cls, site: Site, host: Host) -> dict[str, list[str]]:
-        return {"FLOWS": [path.key for path in paths_of(site, host)]}
+        paths = paths_of(site, host)
+        return {"FLOWS": [f"{one.key}:{_greeting(one.address)}" if one.tls else one.key for one in paths]}
 
     @classmethod
     def read(cls, section: Section) -> Self:
         return cls(attempt(lambda: dict(_tried(line) for line in section.all("flow"))))
 
 
+def _greeting(name: str) -> str:
+    """A TLS client's first message in hex. An address is no server name."""
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    sent = ssl.MemoryBIO()
+    server = None if re.fullmatch(r"[0-9.]+", name) else name
+    client = context.wrap_bio(ssl.MemoryBIO(), sent, server_hostname=server)
+    with contextlib.suppress(ssl.SSLWantReadError):
+        client.do_handshake()
+    return sent.read().hex()
+
+
 def _tried(line: str) -> tuple[str, Tried]:
     key, code, *rest = line.split(" ", 2)
     told = rest[0] if rest else ""
-    match = re.match(r"(open|silent) ([0-9]+) ([0-9]+)", told)
+    match = re.match(r"(open|silent|tls_silent)((?: [0-9]+ [0-9]+)+)", told)
     if match:
-        seen: Seen = "open" if match[1] == "open" else "silent"
-        return key, Tried(seen, to_int(match[3], "flow") - to_int(match[2], "flow"))
-    if to_int(code, "flow") in _TIMEOUT_CODES:
+        times = [to_int(word, "flow") for word in match[2].split()]
+        took = sorted(end - start for start, end in zip(times[::2], times[1::2], strict=True))
+        return key, Tried(match[1], took[len(took) // 2])  # type: ignore[arg-type]
+    if to_int(code, "flow") in TIMEOUT_CODES:
         return key, Tried("timeout", None)
-    for words, meaning in _ERRORS:
-        if words in told:
-            return key, Tried(meaning, None)
+    if meaning := meaning_of(told):
+        return key, Tried(meaning, None)
     return key, Tried(Unknown("garbled", told[:80]), None)
 
 
 @dataclass(frozen=True)
-class Names(Fact, section="names", trip=2):
-    """``resolved``: what the host's own resolver says. ``answers``: what each name server says to it."""
+class Packet:
+    """What pings to a host showed. ``mtu``: of the own interface; ``whole``: a packet of that size passes unsplit.
 
-    resolved: dict[str, str] | Unknown  # name -> address, "" when it is not found
-    answers: dict[tuple[str, str, str], dnswire.Answer | Unknown] | Unknown  # (server, protocol, question) ->
+    ``big``: the network says that it does not; ``lost``: nothing comes back.
+    """
 
-    @classmethod
-    def parameters(cls, site: Site, host: Host) -> dict[str, list[str]]:
-        if site.dns is None:
-            return {"NAMES": [], "QUERIES": []}
-        queries = []
-        for server in site.with_role("dns"):
-            for protocol in ("udp", "tcp"):
-                queries.append(_query(server.address, protocol, "SOA", site.dns.zone))
-            queries.append(_query(server.address, "udp", "A", f"{NOBODY}.{site.dns.zone}"))
-            if site.dns.reverse:
-                queries.append(_query(server.address, "udp", "PTR", dnswire.reverse(host.address)))
-        return {"NAMES": list(fqdns(site)), "QUERIES": queries}
-
-    @classmethod
-    def read(cls, section: Section) -> Self:
-        def resolved() -> dict[str, str]:
-            lines = [line.split(" ") for line in section.all("name")]
-            return {name: address if code == "0" and address != "-" else "" for name, code, address in lines}
-
-        return cls(attempt(resolved), attempt(lambda: dict(_answered(line) for line in section.all("answer"))))
-
-
-# A label that nobody has: a server that answers it answers anything.
-NOBODY = "implops-no-such-name"
-
-
-def fqdns(site: Site) -> dict[str, str]:
-    """Name in the site's zone -> the address that it must have."""
-    if site.dns is None:
-        return {}
-    names = {name: host.address for name, host in site.hosts.items()}
-    names |= {name: site.hosts[target].address for name, target in site.dns.names.items()}
-    return {f"{name}.{site.dns.zone}": address for name, address in names.items()}
-
-
-def _query(server: str, protocol: str, kind: str, name: str) -> str:
-    wire = dnswire.query(name, kind)
-    if protocol == "tcp":
-        wire = len(wire).to_bytes(2, "big") + wire
-    return f"{server}:{protocol}:{kind}/{name}:{wire.hex()}"
-
-
-def _answered(line: str) -> tuple[tuple[str, str, str], dnswire.Answer | Unknown]:
-    head, code, *rest = line.split(" ", 2)
-    server, protocol, question = head.split(":", 2)
-    told = rest[0] if rest else ""
-    key = (server, protocol, question)
-    if to_int(code, "names") in _TIMEOUT_CODES:
-        return key, Unknown("timeout", question)
-    for words, meaning in _ERRORS:
-        if words in told:
-            return key, Unknown(meaning, question)
-    match = re.fullmatch(r"([0-9]+) ([0-9]+) ([0-9a-f]*) ?", told)
-    if not match:
-        return key, Unknown("garbled", question)
-    wire = bytes.fromhex(match[3])
-    if not wire:
-        return key, Unknown("refused", question)  # an ICMP refusal of UDP reads as the end of the file
-    try:
-        micros = to_int(match[2], "names") - to_int(match[1], "names")
-        return key, dnswire.parse(wire[2:] if protocol == "tcp" else wire, micros)
-    except (ValueError, IndexError, NotMeasured):
-        return key, Unknown("garbled", question)
+    mtu: int
+    whole: Literal["good", "big", "lost"]
+    sent: int
+    received: int
 
 
 @dataclass(frozen=True)
 class Packets(Fact, section="paths", trip=2):
-    """Whether a packet of the link's full size reaches a host unsplit: ``good``, ``big`` (too big), ``lost``."""
+    """``seen``: address -> its packets. ``holders``: an address that must be free -> who has it, "" for nobody."""
 
-    seen: dict[str, str] | Unknown
+    seen: dict[str, Packet] | Unknown
+    holders: dict[str, str] | Unknown
 
     @classmethod
     def parameters(cls, site: Site, host: Host) -> dict[str, list[str]]:
         ours = {path.address for path in paths_of(site, host) if not path.external}
-        return {"PEERS": [f"{address}:1500" for address in sorted(ours)]}
+        return {"PEERS": sorted(ours), "VIPS": site.vips}
 
     @classmethod
     def read(cls, section: Section) -> Self:
-        return cls(attempt(lambda: {line.split(" ")[0]: line.split(" ")[2] for line in section.all("path")}))
+        return cls(
+            attempt(lambda: dict(_packet(line) for line in section.all("path"))),
+            attempt(lambda: {line.split(" ")[0]: _holder(line) for line in section.all("vip")}),
+        )
+
+
+def _packet(line: str) -> tuple[str, Packet]:
+    address, mtu, whole, sent, received = line.split(" ")
+    if whole not in ("good", "big", "lost"):
+        raise NotMeasured(Unknown("garbled", "ping"))
+    return address, Packet(to_int(mtu, "mtu"), whole, to_int(sent, "ping"), to_int(received, "ping"))  # type: ignore[arg-type]
+
+
+def _holder(line: str) -> str:
+    """The hardware address, or "ping" where only an answer came; a host behind a router shows no more."""
+    _, code, neighbour = line.split(" ")
+    if re.fullmatch(r"[0-9a-f:]{17}", neighbour):
+        return neighbour
+    return "ping" if code == "0" else ""

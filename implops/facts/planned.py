@@ -9,6 +9,11 @@ Kind = Literal["package", "locale", "zone", "lang", "jdk", "user", "sysctl", "li
                "port", "directory", "service", "font"]  # fmt: skip
 
 
+# The processes behind the account or name that a recipe declares for a port.
+PROCESSES = {"postgres": ("postgres",), "mysql": ("mariadbd", "mysqld"), "tomcat": ("java",), "nginx": ("nginx",),
+             "named": ("named",)}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Planned:
     """``recipe`` sets ``name`` of ``kind`` to ``value`` on ``host``.

@@ -11,6 +11,7 @@ printed with its SHA-256, so that noise in the middle is seen. Format, with NONC
     @NONCE done SHA256|-   of everything between begin and done
 
 ``tell`` reads with cat: the shell's own ``read`` asks byte by byte, and files of /proc/sys answer only the first.
+``tells KEY FILE KEY FILE …`` reads the first line of many with one grep: a process each would be most of the time.
 
 Bytes before ``begin`` are noise of the login shell. Without ``done`` the answer is cut: sections that ended count, the
 rest is Unknown("truncated"). With a wrong digest everything is Unknown("garbled").
@@ -46,8 +47,21 @@ kv() {
 }
 no() { kv "$1!" "$2"; }
 tell() { if [ -r "$2" ] && v=$(cat "$2"); then kv "$1" "$v"; else no "$1" "unreadable $2"; fi; v=; }
+tells() {
+  a=; k=$*
+  while [ $# -gt 1 ]; do a="$a $2"; shift 2; done
+  o=$NL$(grep -H "" $a)$NL
+  set -- $k
+  while [ $# -gt 1 ]; do
+    case $o in
+      *"$NL$2:"*) v=${o#*"$NL$2:"}; kv "$1" "${v%%"$NL"*}";;
+      *) no "$1" "unreadable $2";;
+    esac
+    shift 2
+  done; v=; o=
+}
 rows() {
-  c=0; l=$IFS; IFS=$NL
+  set -f; c=0; l=$IFS; IFS=$NL
   for v in $2; do kv "$1" "$v"; c=$((c+1)); done
   IFS=$l; kv "$1#" "$c"; v=
 }
@@ -110,13 +124,23 @@ def assemble(probes: Iterable[Probe], nonce: str) -> str:
         'printf "%s end %s %s\\n" "$M" $S $n ); done; }\n'
         # The shell reads this text from its standard input, piece by piece: only when the last line is read may the
         # commands get another one.
-        "run() { exec 2>/dev/null </dev/null\n"
+        "run() { exec 2>/dev/null </dev/null; U=$(id -u)\n"
         'printf "%s begin\\n" "$M"\n'
         "out=$(all)\n"
         'if have sha256sum; then sum=$(printf "%s\\n" "$out" | sha256sum); sum=${sum%% *}; else sum=-; fi\n'
         'printf "%s\\n%s done %s\\n" "$out" "$M" "$sum"; }\nrun\n'
     )
     return "".join(parts)
+
+
+def write(nonce: str, sections: Mapping[str, Iterable[tuple[str, str]]]) -> bytes:
+    """An answer in the same form, of what this side saw itself: kept and judged again like a host's."""
+    out = ""
+    for name, lines in sections.items():
+        told = [f"{key}\t{_encode(value)}\n" for key, value in lines]
+        out += f"@{nonce} section {name}\n{''.join(told)}@{nonce} end {name} {len(told)}\n"
+    body = out.encode()
+    return f"@{nonce} begin\n".encode() + body + f"@{nonce} done {hashlib.sha256(body).hexdigest()}\n".encode()
 
 
 def parse(output: bytes, nonce: str, names: Iterable[str]) -> Answer:
@@ -155,6 +179,10 @@ def _sections(body: bytes, nonce: str) -> dict[str, Section | Unknown]:
             # A line without a tab is noise; it spoils the count, and with it the section.
             lines.append((key, _decode(value)) if tab else ("", line))
     return found
+
+
+def _encode(value: str) -> str:
+    return value.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
 
 
 def _decode(value: str) -> str:

@@ -8,6 +8,7 @@ from typing import Self
 
 from implops.facts.base import Fact, NotMeasured, Section, Unknown, attempt, to_int
 from implops.facts.planned import Planned
+from implops.facts.settings import UNLIMITED
 from implops.facts.system import filled
 from implops.site import Host, Site
 
@@ -19,12 +20,35 @@ FIREWALLS = ("firewalld", "ufw", "nftables", "iptables")
 
 
 @dataclass(frozen=True)
+class Jdk:
+    """What the ``release`` file of a JDK says. ``arch`` and ``vendor`` may be empty."""
+
+    version: str
+    arch: str
+    vendor: str
+
+    @property
+    def major(self) -> int:
+        """8 of ``1.8.0_392``, 17 of ``17.0.9``; 0 when it is no version."""
+        numbers = re.findall(r"[0-9]+", self.version)
+        at = 1 if numbers[:1] == ["1"] else 0
+        return int(numbers[at]) if len(numbers) > at else 0
+
+    @property
+    def update(self) -> int:
+        """161 of ``1.8.0_161``; 0 where versions are counted otherwise."""
+        match = re.fullmatch(r"1\.[0-9]+\.[0-9]+_([0-9]+).*", self.version)
+        return int(match[1]) if match else 0
+
+
+@dataclass(frozen=True)
 class Software(Fact, section="software"):
     manager: str | Unknown
     packages: dict[str, str] | Unknown  # installed ones of those that recipes ask for -> version
     tools: dict[str, bool] | Unknown
-    jdks: dict[str, str] | Unknown  # folder -> version
+    jdks: dict[str, Jdk] | Unknown  # by folder
     java: str | Unknown
+    java_homes: tuple[str, ...] | Unknown  # what the environment of every login says
 
     @classmethod
     def parameters(cls, site: Site, host: Host) -> dict[str, list[str]]:
@@ -40,9 +64,20 @@ class Software(Fact, section="software"):
             manager=attempt(lambda: filled(section, "manager")),
             packages=attempt(lambda: _packages(section)),
             tools=attempt(lambda: {name: value == "1" for name, value in section.pairs("tool").items()}),
-            jdks=attempt(lambda: {p: v.strip('"') for p, v in section.pairs("jdk").items()}),
+            jdks=attempt(lambda: {folder: _jdk(text) for folder, text in section.pairs("jdk").items()}),
             java=attempt(lambda: filled(section, "java")),
+            java_homes=attempt(lambda: tuple(map(_assigned, section.all("java_home")))),
         )
+
+
+def _jdk(text: str) -> Jdk:
+    version, arch, vendor = (one.strip().strip('"') for one in text.split("|", 2))
+    return Jdk(version, arch, vendor)
+
+
+def _assigned(line: str) -> str:
+    """The value of ``export JAVA_HOME="/opt/jdk"``."""
+    return line.partition("JAVA_HOME=")[2].split(";")[0].strip().strip("\"'").rstrip("/")
 
 
 def _packages(section: Section) -> dict[str, str]:
@@ -55,8 +90,21 @@ def _packages(section: Section) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
+class Service:
+    """A unit as systemd has it; limits are what its processes get (declared or default), UNLIMITED for none."""
+
+    loaded: bool
+    active: str
+    nofile: int
+    nofile_soft: int
+    nproc: int
+    tasks: int
+
+
+@dataclass(frozen=True)
 class Services(Fact, section="services"):
-    active: dict[str, str] | Unknown
+    units: dict[str, Service] | Unknown
+    files: tuple[str, ...] | Unknown  # unit files of the administrator's folder
 
     @classmethod
     def parameters(cls, site: Site, host: Host) -> dict[str, list[str]]:
@@ -69,13 +117,34 @@ class Services(Fact, section="services"):
 
     @classmethod
     def read(cls, section: Section) -> Self:
-        def active() -> dict[str, str]:
-            states, units = section.all("active"), section.text("units").split()
-            if len(states) != len(units):
-                raise NotMeasured(Unknown("garbled", "systemctl"))
-            return dict(zip(units, states, strict=True))
+        return cls(attempt(lambda: _units(section)), attempt(lambda: section.all("file")))
 
-        return cls(attempt(active))
+    @property
+    def active(self) -> dict[str, str]:
+        units = self.units
+        assert not isinstance(units, Unknown)
+        return {name: one.active for name, one in units.items()}
+
+
+def _units(section: Section) -> dict[str, Service]:
+    blocks, names = section.text("show").strip().split("\n\n"), section.text("units").split()
+    if len(blocks) != len(names):
+        raise NotMeasured(Unknown("garbled", "systemctl"))
+    return {name: _service(block) for name, block in zip(names, blocks, strict=True)}
+
+
+def _service(block: str) -> Service:
+    told = dict(line.split("=", 1) for line in block.splitlines())
+
+    def number(key: str) -> int:
+        # A timer has no limits of processes.
+        value = told.get(key, "infinity")
+        return UNLIMITED if value == "infinity" else min(to_int(value.strip(), "systemctl"), UNLIMITED)
+
+    return Service(
+        told["LoadState"] == "loaded", told["ActiveState"], number("LimitNOFILE"), number("LimitNOFILESoft"),
+        number("LimitNPROC"), number("TasksMax"),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -114,10 +183,18 @@ class Security(Fact, section="security"):
     users: dict[str, int] | Unknown  # name -> uid
     expiry: dict[str, Account] | Unknown
     sftp: str | Unknown
+    booleans: frozenset[str] | Unknown  # of SELinux, those that are on
+    firewalld: str | Unknown  # what it lets through; "-" when it does not run
+    writers: dict[str, bool] | Unknown  # ACCOUNT:FOLDER that are both there -> may it write there
 
     @classmethod
     def parameters(cls, site: Site, host: Host) -> dict[str, list[str]]:
-        return {"USERS": [site.ssh.user]}
+        return {"WRITERS": []}
+
+    @classmethod
+    def planned_parameters(cls, planned: list[Planned]) -> dict[str, list[str]]:
+        folders = [one for one in planned if one.kind == "directory" and one.value not in ("", "root")]
+        return {"WRITERS": [f"{one.value}:{one.name}" for one in folders]}
 
     @classmethod
     def read(cls, section: Section) -> Self:
@@ -134,6 +211,9 @@ class Security(Fact, section="security"):
             users=attempt(lambda: _users(section)),
             expiry=attempt(lambda: _expiry(section)),
             sftp=attempt(lambda: section.text("sftp")),
+            booleans=attempt(lambda: frozenset(section.all("boolean"))),
+            firewalld=attempt(lambda: section.text("firewalld")),
+            writers=attempt(lambda: {pair: may == "1" for pair, may in section.pairs("writer").items()}),
         )
 
 

@@ -9,7 +9,7 @@ from typing import Self
 from implops.facts.base import Fact, NotMeasured, Section, Unknown, attempt, to_int
 from implops.site import Host, Site
 
-SYSTEM = ("/", "/var", "/boot", "/tmp", "/var/tmp")  # noqa: S108 - their room is measured, nothing is written
+SYSTEM = ("/", "/var", "/boot", "/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - their room is measured, nothing is written
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,13 @@ class Room:
 
 @dataclass(frozen=True)
 class Directory:
-    """``entries`` is None where nothing is; ``readable`` is False for what is no readable directory."""
+    """``entries`` is None where nothing is; ``readable`` is False for what is no readable directory; ``first``: a name
+    of what is in it.
+    """
 
     entries: int | None
     readable: bool
+    first: str = ""
 
 
 def declared(site: Site, host: Host) -> dict[str, str]:
@@ -57,11 +60,22 @@ def declared(site: Site, host: Host) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
+class Queue:
+    """``scheduler`` as sysfs prints it (the chosen one in brackets). ``rotational`` is a guess in virtual machines."""
+
+    scheduler: str
+    rotational: bool
+
+
+@dataclass(frozen=True)
 class Disks(Fact, section="disks"):
     mounts: tuple[Mount, ...] | Unknown
     fstab: tuple[Mount, ...] | Unknown
     rooms: dict[str, Room] | Unknown
     directories: dict[str, Directory] | Unknown
+    bases: dict[str, frozenset[str]] | Unknown  # mounted device -> the disks below it
+    queues: dict[str, Queue] | Unknown  # disk -> how the kernel treats it
+    units: dict[str, str] | Unknown  # target -> source of mount units
 
     @classmethod
     def parameters(cls, site: Site, host: Host) -> dict[str, list[str]]:
@@ -75,6 +89,9 @@ class Disks(Fact, section="disks"):
             fstab=attempt(lambda: tuple(_mount(line) for line in _entries(section))),
             rooms=attempt(lambda: _rooms(section)),
             directories=attempt(lambda: {p: _directory(v) for p, v in section.pairs("dir").items()}),
+            bases=attempt(lambda: {s: frozenset(names.split()) for s, names in section.pairs("base").items()}),
+            queues=attempt(lambda: {disk: _queue(text) for disk, text in section.pairs("queue").items()}),
+            units=attempt(lambda: section.pairs("unit")),
         )
 
     def mount_of(self, path: str) -> Mount:
@@ -95,6 +112,17 @@ class Disks(Fact, section="disks"):
         if path not in rooms:
             raise NotMeasured(Unknown("missing", f"df {path}"))
         return rooms[path]
+
+
+def mounted_apart(disks: Disks, one: str, other: str) -> bool | None:
+    """Whether two paths lie on different disks; None when the disks below a device are not known."""
+    first, second = disks.mount_of(one), disks.mount_of(other)
+    if first.source == second.source:
+        return False
+    bases = disks.ask("bases")
+    if isinstance(bases, Unknown) or not bases.get(first.source) or not bases.get(second.source):
+        return None
+    return not bases[first.source] & bases[second.source]
 
 
 def within(path: str, folder: str) -> bool:
@@ -138,7 +166,13 @@ def _df(line: str) -> list[str]:
     return list(match.groups())
 
 
+def _queue(text: str) -> Queue:
+    rotational, _, scheduler = text.partition(" ")
+    return Queue(scheduler, rotational == "1")
+
+
 def _directory(value: str) -> Directory:
     if value in ("-", "?", "!"):
         return Directory(None if value == "-" else 0, readable=value == "-")
-    return Directory(to_int(value, "dir"), readable=True)
+    count, _, first = value.partition(" ")
+    return Directory(to_int(count, "dir"), readable=True, first=first)

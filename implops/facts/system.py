@@ -8,6 +8,9 @@ from typing import Self
 
 from implops.facts.base import Fact, NotMeasured, Section, Unknown, attempt, to_int
 
+# What systemd-detect-virt says where one kernel serves several systems.
+CONTAINERS = ("lxc", "lxc-libvirt", "systemd-nspawn", "docker", "podman", "rkt", "openvz", "container-other")
+
 
 @dataclass(frozen=True)
 class System(Fact, section="system"):
@@ -24,6 +27,7 @@ class System(Fact, section="system"):
     virt: str | Unknown
     product_uuid: str | Unknown
     reboot: bool | Unknown
+    complaints: tuple[str, ...] | Unknown  # of the kernel about its disks and memory; the last twenty
 
     @classmethod
     def read(cls, section: Section) -> Self:
@@ -41,6 +45,7 @@ class System(Fact, section="system"):
             virt=attempt(lambda: filled(section, "virt")),
             product_uuid=attempt(lambda: filled(section, "product_uuid")),
             reboot=attempt(lambda: section.flag("reboot")),
+            complaints=attempt(lambda: section.all("kmsg")),
         )
 
 
@@ -58,6 +63,12 @@ def shaped(section: Section, key: str, form: str) -> str:
     if not re.fullmatch(form, text, re.ASCII):
         raise NotMeasured(Unknown("garbled", key))
     return text
+
+
+def wide(section: Section, key: str) -> int:
+    """A number that comes near 2**63 or 2**64 on 64-bit kernels."""
+    text = section.text(key).strip()
+    return to_int(text, key) if len(text) <= 18 else int(shaped(section, key, r"[0-9]{19,20}"))
 
 
 def _os(section: Section) -> dict[str, str]:
@@ -96,10 +107,18 @@ def _count(section: Section) -> int:
     online = section.number("online")
     if online < 1:
         raise NotMeasured(Unknown("garbled", "online"))
+    allowed = attempt(lambda: _span(section.text("allowed")))
+    online = online if isinstance(allowed, Unknown) else min(online, allowed)
     quota = section.text("quota").split()
-    if quota[0] == "max":
+    if quota[0] in ("max", "-1"):
         return online
     return max(1, min(online, to_int(quota[0], "quota") // to_int(quota[1], "quota")))
+
+
+def _span(text: str) -> int:
+    """How many numbers a list like ``0-3,5`` has."""
+    ends = [one.partition("-") for one in text.split(",")]
+    return sum(to_int(last or first, "cpus") - to_int(first, "cpus") + 1 for first, _, last in ends)
 
 
 def _load(section: Section) -> int:
@@ -118,12 +137,15 @@ class Memory(Fact, section="memory"):
     overcommit: int | Unknown
     zone_reclaim: int | Unknown
     thp: str | Unknown
+    nodes: int | Unknown  # of NUMA
+    huge_pages: int | Unknown  # bytes reserved as huge pages
 
     @classmethod
     def read(cls, section: Section) -> Self:
         def total() -> int:
             size, limit = section.number("MemTotal") * 1024, section.text("limit")
-            return size if limit == "max" else min(size, to_int(limit, "memory.max"))
+            # Version 1 says "none" with a number near 2**63.
+            return size if limit == "max" else min(size, wide(section, "limit"))
 
         def thp() -> str:
             match = re.search(r"\[(\w+)\]", section.text("thp"))
@@ -140,6 +162,8 @@ class Memory(Fact, section="memory"):
             overcommit=attempt(lambda: section.number("overcommit")),
             zone_reclaim=attempt(lambda: section.number("zone_reclaim")),
             thp=attempt(thp),
+            nodes=attempt(lambda: section.number("nodes")),
+            huge_pages=attempt(lambda: section.number("HugePages_Total") * section.number("Hugepagesize") * 1024),
         )
 
 
@@ -149,14 +173,18 @@ class Kernel(Fact, section="limits"):
 
     file_max: int | Unknown
     aio_free: int | Unknown
+    aio_max: int | Unknown
     sem: tuple[int, ...] | Unknown
     shmmax: int | Unknown
+    shmall: int | Unknown  # bytes
     somaxconn: int | Unknown
     keepalive: int | Unknown  # seconds
     port_range: tuple[int, int] | Unknown
     reserved: tuple[tuple[int, int], ...] | Unknown
     tw_recycle: int | Unknown
     pid_max: int | Unknown
+    map_count: int | Unknown
+    entropy: int | Unknown
 
     @classmethod
     def read(cls, section: Section) -> Self:
@@ -168,20 +196,19 @@ class Kernel(Fact, section="limits"):
             parts = [one.partition("-") for one in section.text("reserved").split(",") if one]
             return tuple((to_int(a, "reserved"), to_int(b or a, "reserved")) for a, _, b in parts)
 
-        def wide(key: str) -> int:
-            # file-max and shmmax of 64-bit kernels come near 2**63 and 2**64.
-            text = section.text(key)
-            return to_int(text, key) if len(text) <= 18 else int(shaped(section, key, r"[0-9]{19,20}"))
-
         return cls(
-            file_max=attempt(lambda: wide("file_max")),
+            file_max=attempt(lambda: wide(section, "file_max")),
+            aio_max=attempt(lambda: section.number("aio_max")),
             aio_free=attempt(lambda: section.number("aio_max") - section.number("aio_now")),
             sem=attempt(lambda: tuple(to_int(one, "sem") for one in filled(section, "sem").split())),
-            shmmax=attempt(lambda: wide("shmmax")),
+            shmmax=attempt(lambda: wide(section, "shmmax")),
+            shmall=attempt(lambda: wide(section, "shmall") * section.number("page")),
             somaxconn=attempt(lambda: section.number("somaxconn")),
             keepalive=attempt(lambda: section.number("keepalive")),
             port_range=attempt(lambda: pair("port_range")),
             reserved=attempt(reserved),
             tw_recycle=attempt(lambda: section.number("tw_recycle")),
             pid_max=attempt(lambda: section.number("pid_max")),
+            map_count=attempt(lambda: section.number("map_count")),
+            entropy=attempt(lambda: section.number("entropy")),
         )

@@ -82,7 +82,8 @@ def up(site: Site, say: Say = lambda key, params: None) -> list[HostStatus]:
     new = [place for place in drawn.places.values() if not place.root_image.exists()]
     machine.ready(drawn.folder, disk=DISK_BASE + DISK_A_HOST * len(new))
     started = time.monotonic()
-    image = base.image(drawn.release, lambda release: say("base", {"release": release}))
+    releases = sorted({place.release for place in drawn.places.values()})
+    images = {one: base.image(one, lambda release: say("base", {"release": release})) for one in releases}
     key = seed.user_key(site.ssh.key)
     state.bridge = drawn.bridge
     network.make_bridge(drawn)
@@ -92,7 +93,7 @@ def up(site: Site, say: Say = lambda key, params: None) -> list[HostStatus]:
 
     def one(place: Place) -> str:
         host.prepare(drawn, place, state)
-        host.start(drawn, place, image, state, key)
+        host.start(drawn, place, images[place.release], state, key)
         host.wait_for_answer(place, state)
         return place.name
 
@@ -167,7 +168,8 @@ def boot(site: Site, name: str) -> None:
     """Start a host that was stopped or lost its power; returns when it answers."""
     drawn, state = _open(site)
     place = _place(drawn, state, name)
-    host.start(drawn, place, base.image(drawn.release, lambda release: None), state, seed.user_key(site.ssh.key))
+    image = base.image(place.release, lambda release: None)
+    host.start(drawn, place, image, state, seed.user_key(site.ssh.key))
     host.wait_for_answer(place, state)
 
 

@@ -43,6 +43,7 @@ class Place:
     host: Host
     port: int
     machine: str
+    release: str
     folder: Path
     disks: tuple[Disk, ...]
 
@@ -53,7 +54,8 @@ class Place:
     @property
     def shape(self) -> str:
         """What cannot change in the site file while the host exists."""
-        return " ".join((f"{self.host.address}:{self.port}", *(f"{disk.path}={disk.size}" for disk in self.disks)))
+        about = (f"{self.host.address}:{self.port}", self.release)
+        return " ".join((*about, *(f"{disk.path}={disk.size}" for disk in self.disks)))
 
     @property
     def link(self) -> str:
@@ -77,7 +79,6 @@ class Plan:
     folder: Path
     bridge: str
     network: ipaddress.IPv4Network
-    release: str
     places: dict[str, Place]
 
     @property
@@ -105,6 +106,7 @@ def of(site: Site) -> Plan:
             host=host,
             port=host.port or site.ssh.port,
             machine="l" + hashlib.sha256(seed + b"\0" + name.encode()).hexdigest()[:10],
+            release=site.lab.release_of(name),
             folder=home,
             disks=tuple(
                 Disk(path, size, home / f"data{number}.img") for number, (path, size) in enumerate(disks.items())
@@ -115,6 +117,5 @@ def of(site: Site) -> Plan:
         folder=folder,
         bridge="il" + hashlib.sha256(seed).hexdigest()[:10],
         network=ipaddress.IPv4Network(site.lab.network),
-        release=site.lab.release,
         places=places,
     )

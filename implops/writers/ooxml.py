@@ -1,4 +1,4 @@
-"""The few WordprocessingML elements that a form is made of; and a docx whose bytes repeat.
+"""The few WordprocessingML elements that a form is made of.
 
 python-docx opens and saves the package; rows are built here because its cell objects take seconds for 130 rows.
 """
@@ -6,9 +6,7 @@ python-docx opens and saves the package; rows are built here because its cell ob
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
-from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from docx.oxml import OxmlElement
 from docx.oxml.ns import qn
@@ -17,7 +15,6 @@ from implops.writers import printable
 
 TWIPS_CM = 567
 _DATE_HYPHEN = re.compile(r"(?<=[0-9]{4})-(?=[0-9]{2}-[0-9]{2}(?![0-9]))|(?<=[0-9]{4}-[0-9]{2})-(?=[0-9]{2}(?![0-9]))")
-_STAMP = re.compile(rb"(<dcterms:(?:created|modified)[^>]*>)[^<]*")
 
 
 def element(tag: str, attributes: dict[str, str] | None = None, *children: Any) -> Any:
@@ -132,15 +129,3 @@ def shares(weights: list[float], total: int) -> list[int]:
     made = [int(total * weight / sum(weights)) for weight in weights]
     made[-1] += total - sum(made)
     return made
-
-
-def freeze(source: Path, target: Path, when: str) -> None:
-    """The same document with the same bytes each time: sorted names, one date. ``when`` is RFC 3339 in UTC."""
-    with ZipFile(source) as old, ZipFile(target, "w") as new:
-        for name in sorted(old.namelist(), key=lambda one: (one != "[Content_Types].xml", one)):
-            data = old.read(name)
-            if name == "docProps/core.xml":
-                data = _STAMP.sub(rb"\g<1>" + when.encode(), data)
-            entry = ZipInfo(name, (1980, 1, 1, 0, 0, 0))
-            entry.external_attr = 0o600 << 16
-            new.writestr(entry, data, ZIP_DEFLATED)

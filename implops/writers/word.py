@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,46 +12,24 @@ from docx.oxml.ns import qn
 from docx.shared import Cm
 
 from implops import texts
-from implops.documents.model import Cell, Column, Document, Fields, Paragraph, SignOff, State, Table
+from implops.documents.model import Cell, Column, Document, Fields, Paragraph, SignOff, Table
 from implops.writers import printable
+from implops.writers.looks import BODY, BOLD, FILL, HEAD, HEADING, INK, LABEL, LATIN, MONO, QUIET, STAMP
 from implops.writers.ooxml import (
     TWIPS_CM,
     cell,
     element,
     field,
     fonts,
-    freeze,
     paragraph,
     row,
     run,
     shares,
     table,
 )
+from implops.writers.package import save
 
-# Word only names fonts; these are on every Chinese Windows and have substitutes elsewhere (forms.md, rendering).
-_BODY = {"zh-Hans": "宋体", "zh-Hant": "新細明體", "en": "宋体"}
-_HEAD = {"zh-Hans": "黑体", "zh-Hant": "標楷體", "en": "黑体"}
 _LANG = {"zh-Hans": "zh-CN", "zh-Hant": "zh-TW", "en": "zh-CN"}
-_LATIN, _MONO = "Arial", "Consolas"
-# Dark enough for a black-and-white printer; the fills are light enough to write on.
-_INK: dict[State, str] = {
-    "pass": "1B6E2E",
-    "warn": "8A5A00",
-    "fail": "B00020",
-    "error": "6A1B9A",
-    "absent": "8C1D40",
-    "waived": "1F4E8C",
-    "info": "333333",
-    "skip": "666666",
-}
-_FILL: dict[State, str] = {
-    "warn": "FFF4D6",
-    "fail": "FDE3E3",
-    "error": "F3E5F5",
-    "absent": "FBE3EA",
-    "waived": "E3EDF9",
-}
-_HEADING, _LABEL = "D9E2EC", "EEF2F6"
 # Signers need 1.1 cm (forms.md §1); remarks are sentences.
 _SIGN_ROW, _REMARKS_ROW = int(1.2 * TWIPS_CM), int(2.4 * TWIPS_CM)
 # A row that may fill a page must be allowed to break, or Word cuts it off.
@@ -63,12 +40,7 @@ def write(document: Document, path: Path) -> None:
     """Write ``document`` as .docx; the same document gives the same bytes."""
     paper = _Paper(document)
     paper.build()
-    raw = path.with_name(f"{path.name}.raw")
-    try:
-        paper.docx.save(str(raw))
-        freeze(raw, path, _utc(document.finished))
-    finally:
-        raw.unlink(missing_ok=True)
+    save(lambda raw: paper.docx.save(str(raw)), path, document.finished)
 
 
 class _Paper:
@@ -112,29 +84,29 @@ class _Paper:
         """Project on the left; on the right the stamp, so that no page of a rehearsal passes for a real one."""
         _clear(head)
         project = next((_plain(value) for _, value in self.document.header.pairs), "")
-        runs = [self._text(project, size=8, ink="595959")]
+        runs = [self._text(project, size=8, ink=QUIET)]
         if self.document.stamp:
             note = texts.say("form.stamp_note", lang=self.language)
             runs += [
                 element("w:r", None, element("w:tab")),
-                self._text(f" {self.document.stamp} ", size=14, head=True, ink="B00020", frame=True),
-                self._text(f"  {note}", size=8, ink="B00020"),
+                self._text(f" {self.document.stamp} ", size=14, head=True, ink=STAMP, frame=True),
+                self._text(f"  {note}", size=8, ink=STAMP),
             ]
         head.append(paragraph(*runs, tabs=self._tab()))
 
     def _running_foot(self, foot: Any) -> None:
         _clear(foot)
         before, middle, after = texts.say("form.page", lang=self.language, page="\0", pages="\0").split("\0")
-        small = [*self._letters(8, "595959")]
+        small = [*self._letters(8, QUIET)]
         foot.append(
             paragraph(
-                self._text(self.document.footer, size=8, ink="595959"),
+                self._text(self.document.footer, size=8, ink=QUIET),
                 element("w:r", None, element("w:tab")),
-                self._text(before, size=8, ink="595959"),
+                self._text(before, size=8, ink=QUIET),
                 field("PAGE", *small),
-                self._text(middle, size=8, ink="595959"),
-                field("NUMPAGES", *self._letters(8, "595959")),
-                self._text(after, size=8, ink="595959"),
+                self._text(middle, size=8, ink=QUIET),
+                field("NUMPAGES", *self._letters(8, QUIET)),
+                self._text(after, size=8, ink=QUIET),
                 tabs=self._tab(),
             )
         )
@@ -152,7 +124,7 @@ class _Paper:
             defaults.remove(child)
         language = {"val": "en-US", "eastAsia": _LANG[self.language]}
         for child in (
-            fonts(_LATIN, _BODY[self.language]),
+            fonts(LATIN, BODY[self.language]),
             element("w:sz", {"val": "20"}),
             element("w:szCs", {"val": "20"}),
             element("w:lang", language),
@@ -221,8 +193,8 @@ class _Paper:
             for place, (label, value) in enumerate(pairs):
                 alone = len(pairs) == 1
                 wide = sum(widths[1:]) if alone else widths[2 * place + 1]
-                cells.append(cell(widths[2 * place], [self._label(label)], fill=_LABEL))
-                fill = _FILL.get(value.state, "") if isinstance(value, Cell) and value.state else ""
+                cells.append(cell(widths[2 * place], [self._label(label)], fill=LABEL))
+                fill = FILL.get(value.state, "") if isinstance(value, Cell) and value.state else ""
                 cells.append(cell(wide, [self._value(value, 9.5)], span=3 if alone else 1, fill=fill))
             rows.append(row(cells, height=int(0.6 * TWIPS_CM)))
         self._add(table(widths, rows))
@@ -235,7 +207,7 @@ class _Paper:
             cell(
                 width,
                 [paragraph(self._text(column.title, size=size, head=True), align="center", keep=True)],
-                fill=_HEADING,
+                fill=HEADING,
             )
             for column, width in zip(part.columns, widths, strict=True)
         ]
@@ -243,7 +215,7 @@ class _Paper:
         rows += [self._row(cells, part.columns, widths, size) for cells in part.rows]
         if not part.rows:
             empty = part.empty or texts.say("form.none", lang=self.language)
-            content = paragraph(self._text(empty, size=size, ink="595959"), align="center")
+            content = paragraph(self._text(empty, size=size, ink=QUIET), align="center")
             rows.append(row([cell(self.width, [content], span=len(widths))], height=int(0.8 * TWIPS_CM)))
         self._add(table(widths, rows, margin=margin))
         if part.note:
@@ -252,7 +224,7 @@ class _Paper:
     def _row(self, cells: tuple[Cell | str, ...], columns: tuple[Column, ...], widths: list[int], size: float) -> Any:
         made = []
         for value, column, width in zip(cells, columns, widths, strict=True):
-            fill = _FILL.get(value.state, "") if isinstance(value, Cell) and value.state else ""
+            fill = FILL.get(value.state, "") if isinstance(value, Cell) and value.state else ""
             made.append(cell(width, [self._value(value, size, column.align)], fill=fill))
         return row(made, splits=any(len(_plain(value)) > _LONG_CELL for value in cells))
 
@@ -266,21 +238,21 @@ class _Paper:
             value = self._value(conclusion, 11, keep=True)
             rows.append(
                 row(
-                    [cell(widths[0], [self._label(label)], fill=_LABEL), cell(sum(widths[1:]), [value], span=3)],
+                    [cell(widths[0], [self._label(label)], fill=LABEL), cell(sum(widths[1:]), [value], span=3)],
                     height=int(0.8 * TWIPS_CM),
                 )
             )
         for who in signoff.signers:
             cells = [
-                cell(widths[0], [self._label(who)], fill=_LABEL),
+                cell(widths[0], [self._label(who)], fill=LABEL),
                 cell(widths[1], [paragraph(keep=True)]),
-                cell(widths[2], [self._label(signoff.date)], fill=_LABEL),
+                cell(widths[2], [self._label(signoff.date)], fill=LABEL),
                 cell(widths[3], [paragraph(keep=True)]),
             ]
             rows.append(row(cells, height=_SIGN_ROW))
         if signoff.remarks:
             cells = [
-                cell(widths[0], [self._label(signoff.remarks)], fill=_LABEL),
+                cell(widths[0], [self._label(signoff.remarks)], fill=LABEL),
                 cell(sum(widths[1:]), [paragraph()], span=3),
             ]
             rows.append(row(cells, height=_REMARKS_ROW))
@@ -294,8 +266,8 @@ class _Paper:
     def _value(self, value: Cell | str, size: float, align: str = "left", *, keep: bool = False) -> Any:
         if isinstance(value, str):
             return paragraph(self._text(value, size=size), align=align, keep=keep)
-        ink = _INK[value.state] if value.state else ""
-        bold = value.state in ("fail", "absent", "error")
+        ink = INK[value.state] if value.state else ""
+        bold = value.state in BOLD
         letters = self._text(value.text, size=size, ink=ink, bold=bold, mono=value.mono)
         return paragraph(letters, align=align, keep=keep, anywhere=value.mono)
 
@@ -310,8 +282,8 @@ class _Paper:
         mono: bool = False,
         frame: bool = False,
     ) -> Any:
-        latin = _MONO if mono else _LATIN
-        east = _HEAD[self.language] if head or bold else _BODY[self.language]
+        latin = MONO if mono else LATIN
+        east = HEAD[self.language] if head or bold else BODY[self.language]
         # The order of the schema: Word repairs a run whose properties stand in another one.
         properties = [
             fonts(latin, east),
@@ -326,7 +298,7 @@ class _Paper:
 
     def _letters(self, size: float, ink: str) -> list[Any]:
         return [
-            fonts(_LATIN, _BODY[self.language]),
+            fonts(LATIN, BODY[self.language]),
             element("w:color", {"val": ink}),
             element("w:sz", {"val": str(int(size * 2))}),
         ]
@@ -347,8 +319,3 @@ def _plain(value: Cell | str) -> str:
 def _clear(part: Any) -> None:
     for child in list(part):
         part.remove(child)
-
-
-def _utc(time: str) -> str:
-    """The core properties of Word take UTC only."""
-    return datetime.fromisoformat(time).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

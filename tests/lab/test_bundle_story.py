@@ -72,7 +72,8 @@ def files(site: Site, host: str) -> set[str]:
 
 
 def test_another_release_is_refused_before_anything_is_copied(bare: Site, bundle: Bundle) -> None:
-    other = replace(bundle, manifest={**bundle.manifest, "release": "trixie"})
+    hosts = {name: {**one, "release": "trixie"} for name, one in bundle.manifest["hosts"].items()}
+    other = replace(bundle, manifest={**bundle.manifest, "hosts": hosts})
     with connected(bare, "sto1") as connection, pytest.raises(GateRefused) as raised:
         push(connection, other, "sto1", print)
     assert "debian bookworm amd64" in str(raised.value)
@@ -247,8 +248,8 @@ def test_an_installation_that_was_cut_off_is_finished(bare: Site, bundle: Bundle
 def test_no_secret_and_no_password_stands_anywhere(bare: Site, bundle: Bundle) -> None:
     password = (bare.base / "secrets" / "sudo").read_text(encoding="utf-8").strip()
     for host in bare.hosts:
-        assert ssh(bare, host, f"grep -rs {password} /var/lib/implops; true").stdout == ""
-    assert subprocess.run(["grep", "-c", password, bundle.path], capture_output=True).stdout.strip() == b"0"
+        assert ssh(bare, host, f"grep -rsF -e {password} /var/lib/implops; true").stdout == ""
+    assert subprocess.run(["grep", "-cF", "-e", password, bundle.path], capture_output=True).stdout.strip() == b"0"
 
 
 def test_the_command_line_verifies_and_names_the_damage(bare: Site, bundle: Bundle, tmp_path: Path) -> None:

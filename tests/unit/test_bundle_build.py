@@ -13,6 +13,7 @@ import pytest
 
 from implops import kit, machine
 from implops.bundle import Bundle, artifacts, build, closure, latest, sources, verify
+from implops.bundle.build import target_releases
 from implops.cli.main import main
 from implops.deploy import recipes
 from implops.errors import DataError, GateRefused, InputError, KitError, MachineError, SiteError
@@ -108,6 +109,7 @@ def test_a_host_gets_its_closure_and_its_files(make: Make, site: Site) -> None:
     bundle = make()
     hosts = bundle.manifest["hosts"]
     assert hosts["app1"] == {
+        "release": "bookworm",
         "packages": ["nginx", "restic"],
         "debs": [
             "apt/libc6_2.36_all.deb",
@@ -118,7 +120,7 @@ def test_a_host_gets_its_closure_and_its_files(make: Make, site: Site) -> None:
         "files": ["files/his-1.0.0.war"],
     }
     assert hosts["db1"]["files"] == ["files/001_base.sql", "files/002_departments.sql"]
-    assert hosts["dns1"] == {"packages": [], "debs": [], "files": []}
+    assert hosts["dns1"] == {"release": "bookworm", "packages": [], "debs": [], "files": []}
     assert bundle.read("files/his-1.0.0.war") == b"-- his-1.0.0.war\n"
     assert bundle.manifest["dated"] == "2026-01-05T10:20:30+00:00"
     assert latest(site) == bundle.path
@@ -242,7 +244,44 @@ def test_a_real_site_must_say_its_release(make: Make, site: Site, tmp_path: Path
     assert raised.value.key == "bundle.which_release"
     with pytest.raises(GateRefused):
         latest(real)
-    assert build(real, {"db1": ["restic"]}, {}, lambda line: None, release="trixie").versions["libc6"] == "2.41"
+    text = real.path.read_text(encoding="utf-8").replace("major: 15", "major: 17").replace("jdk: {major: 17}", "")
+    real.path.write_text(text.replace("web: {tomcat", "jdk: {major: 21}\nweb: {tomcat"), encoding="utf-8")
+    real = load(real.path)
+    trixie = target_releases(real, ["trixie"])
+    assert build(real, {"db1": ["restic"]}, {}, lambda line: None, release=trixie).versions["libc6"] == "2.41"
+
+
+def test_hosts_of_two_releases_get_their_own_packages_from_one_bundle(make: Make, site: Site) -> None:
+    text = site.path.read_text(encoding="utf-8")
+    site.path.write_text(text.replace("  release: bookworm\n", "  release: bookworm\n  releases: {sto1: trixie}\n"))
+    bundle = build(load(site.path), {"db1": ["restic"], "sto1": ["restic"]}, {}, lambda line: None)
+    assert bundle.releases == ["bookworm", "trixie"]
+    assert bundle.for_host("db1")["debs"] == ["apt/libc6_2.36_all.deb", "apt/restic_0.18_all.deb"]
+    assert bundle.for_host("sto1")["debs"] == ["apt/libc6_2.41_all.deb", "apt/restic_0.18_all.deb"]
+    assert bundle.versions == {"libc6": "2.36 2.41", "restic": "0.18"}
+
+
+@pytest.mark.parametrize(
+    ("given", "seen", "found"),
+    [
+        (["trixie", "db1=bookworm"], {}, "app1"),  # JDK 17 is asked for, and Debian 13 has 21
+        (["bookworm", "sto1=trixie"], {}, {"sto1": "trixie", "db1": "bookworm"}),
+        ([], dict.fromkeys(("db1", "app1", "dns1", "sto1"), "bookworm"), {"db1": "bookworm"}),
+        ([], {"db1": "bookworm", "app1": "—"}, "app1"),
+        (["bookworm", "db9=trixie"], {}, "db9"),
+        ([], {"db1": "buster"}, "buster"),
+    ],
+)
+def test_releases_are_given_or_seen_and_refused_with_the_host(
+    site: Site, given: list[str], seen: dict[str, str], found: str | dict[str, str]
+) -> None:
+    text = site.path.read_text(encoding="utf-8")
+    site.path.write_text(text[: text.index("\nlab:")], encoding="utf-8")
+    if isinstance(found, str):
+        with pytest.raises(InputError, match=found):
+            target_releases(load(site.path), given, seen)
+    else:
+        assert found.items() <= target_releases(load(site.path), given, seen).items()
 
 
 def test_what_a_killed_build_left_is_used_or_goes(make: Make, site: Site) -> None:

@@ -17,6 +17,7 @@ from implops.check.gather import Seen, kinds
 from implops.check.judge import Scene, judge
 from implops.check.limits import Limits
 from implops.check.model import Result, Verdict
+from implops.cli.findings import told
 from implops.errors import KitError, SiteError
 from implops.facts.base import Fact, Section, Unknown, build
 from implops.facts.planned import Planned
@@ -32,7 +33,7 @@ GIB = 2**30
 def memory(total: int | Unknown, **more: Any) -> Memory:
     values: dict[str, Any] = {
         "available": 8 * GIB, "swap": 0, "commit_limit": 0, "swappiness": 10, "overcommit": 0, "zone_reclaim": 0,
-        "thp": "never",
+        "thp": "never", "nodes": 1, "huge_pages": 0,
     }  # fmt: skip
     return Memory(total=total, **{**values, **more})
 
@@ -114,22 +115,55 @@ def waiver(**given: Any) -> Waiver:
     return Waiver.model_validate({**values, **given})
 
 
-def waived(site: Site, one: Waiver) -> list[Verdict]:
+def waived(site: Site, one: Waiver, *found: Verdict) -> list[Verdict]:
     mine = site.model_copy(update={"waive": [one]})
     mine._path = site.path
-    found = [Verdict("MEM01", "db1", "fail", Result("fail", "1 GiB", "≥ 2 GiB"))]
-    return waivers.apply(mine, CHECKS, found, date(2026, 11, 24))
+    return waivers.apply(mine, CHECKS, found or [MEMORY], date(2026, 11, 24))
 
 
-def test_a_waiver_covers_its_value_until_its_day(site: Site) -> None:
-    assert waived(site, waiver())[0].state == "waived"
-    assert waived(site, waiver(until=date(2026, 11, 23)))[0].state == "fail"
+MEMORY = Verdict("MEM01", "db1", "fail", Result("fail", "1 GiB", "≥ 2 GiB"))
 
 
-@pytest.mark.parametrize("given", [{"id": "MEM99"}, {"host": "db9"}, {"at": "2 GiB"}, {"id": "MEM05"}])
-def test_a_waiver_that_covers_nothing_is_refused(site: Site, given: dict[str, str]) -> None:
-    with pytest.raises(SiteError):
-        waived(site, waiver(**given))
+def test_a_waiver_covers_its_value_and_better_ones_until_its_day(site: Site) -> None:
+    for at in ("1 GiB", "512 MiB", "1.0 GiB"):
+        assert waived(site, waiver(at=at))[0].state == "waived"
+    (lapsed,) = waived(site, waiver(until=date(2026, 11, 23)))
+    assert (lapsed.state, lapsed.result.params["lapsed"]) == ("fail", "expired")
+
+
+@pytest.mark.parametrize("at", ["2 GiB", "1 GB", "4", "1 %", "much"])
+def test_a_waiver_lapses_when_the_value_is_worse_or_no_longer_comparable(site: Site, at: str) -> None:
+    one = waived(site, waiver(at=at))[0]
+    expected = "waived" if at == "1 GB" else "fail"
+    assert one.state == expected
+    assert one.result.params.get("lapsed") == (None if expected == "waived" else "worse")
+
+
+def test_words_are_equal_or_worse(site: Site) -> None:
+    # 077 is not "more than" 027: an umask has no order.
+    umask = Verdict("SEC05", "db1", "warn", Result("warn", "077", "022"))
+    assert waived(site, waiver(id="SEC05", at="077"), umask)[0].state == "waived"
+    assert waived(site, waiver(id="SEC05", at="027"), umask)[0].state == "warn"
+
+
+def test_five_faults_of_a_waiver_have_five_messages_and_none_passes(site: Site) -> None:
+    said = set()
+    for words in ({"id": "MEM99"}, {"host": "db9"}, {"id": "MEM05"}):
+        with pytest.raises(SiteError) as caught:
+            waived(site, waiver(**words))
+        said.add(str(caught.value).split("waive", 1)[1].split(":", 1)[1])
+    for words in ({"until": date(2026, 11, 23)}, {"at": "2 GiB"}):
+        one = waived(site, waiver(**words))[0]
+        assert one.blocks
+        said.add(told(one.result))
+    assert len(said) == 5
+
+
+def test_a_waiver_of_a_test_that_did_not_run_stays_dormant(site: Site) -> None:
+    untested = Verdict("OS10", "db1", "warn", Result("skip", note="needs_deep"))
+    assert waived(site, waiver(id="OS10"), untested) == [untested]
+    away = Verdict("MEM01", "db1", "fail", Result("absent", note="remote.timeout"))
+    assert waived(site, waiver(), away) == [away]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from implops import kit
 from implops.deploy import plan, recipes
 from implops.errors import InputError, KitError
-from implops.site import Site
+from implops.site import Site, load
 
 
 def recipe(name: str) -> ModuleType:
@@ -94,6 +94,49 @@ def test_a_schema_file_may_not_end_its_transaction(text: str, found: tuple[int, 
 )
 def test_words_inside_strings_and_bodies_do_not_count(text: str) -> None:
     assert recipe("schema").refused(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("create table a (b int);\nuse mysql;\n", (2, "use")),
+        ("-- one\n  source /etc/passwd\n", (2, "source")),
+        ("select 1;\n\\! reboot\n", (2, "\\!")),
+        ("select 'a\\'b';\nSYSTEM id\n", (2, "SYSTEM")),
+    ],
+)
+def test_a_schema_file_of_mariadb_may_not_command_the_client(text: str, found: tuple[int, str]) -> None:
+    assert recipe("schema").refused(text, "mariadb") == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "delimiter //\ncreate procedure p() begin select 1; end//\ndelimiter ;\n",
+        "# use mysql;\n/*\nsource x\n*/ select '\nuse a', `use`;\n",
+        "insert into t values ('C:\\\\dir\\n');\n",
+    ],
+)
+def test_words_that_only_look_like_commands_of_the_client_do_not_count(text: str) -> None:
+    assert recipe("schema").refused(text, "mariadb") is None
+
+
+def test_mariadb_stores_a_password_as_the_server_itself_would() -> None:
+    """``select password('secret')`` of MariaDB 10.11."""
+    assert recipe("mariadb").native("secret") == "*14E65567ABDB5135D0CFD9A70B3032C179A49EE7"
+
+
+def test_the_engine_of_the_site_file_chooses_the_recipe(site: Site) -> None:
+    text = site.path.read_text(encoding="utf-8")
+    text = text.replace("engine: postgresql", "engine: mariadb").replace("major: 15", "major: 10")
+    text = text.replace("encoding: UTF8", "encoding: utf8mb4")
+    site.path.write_text(text, encoding="utf-8")
+    made = plan.make(load(site.path), recipes.load(site.base))
+    steps = {step.id for step in made.steps}
+    assert "mariadb@db1" in steps
+    assert "postgresql@db1" not in steps
+    assert "mariadb@db1" in made.step("schema@db1").needs
+    assert "libmariadb-java" in made.step("tomcat@app1").packages
 
 
 def test_a_schema_file_in_another_encoding_is_named_with_its_line(site: Site) -> None:

@@ -131,17 +131,17 @@ def test_documents_are_listed_with_what_became_of_them(
     assert _json(capsys) == {"documents": []}
     assert implops("document", "render", site.path) == 0
     paths = [Path(line) for line in capsys.readouterr().out.splitlines()]
-    assert [path.name for path in paths] == ["HIS-TEST-TST-0001.docx", "HIS-TEST-TST-0001.html"]
+    assert [path.name for path in paths] == [f"HIS-TEST-TST-0001.{suffix}" for suffix in ("docx", "xlsx", "html")]
     paths[0].write_bytes(b"altered by hand")
     paths[1].unlink()
     assert implops("document", "list", site.path, "--json") == 0
     (listed,) = _json(capsys)["documents"]
-    assert [file["state"] for file in listed["files"]] == ["altered", "missing"]
+    assert [file["state"] for file in listed["files"]] == ["altered", "missing", "same"]
     assert implops("document", "render", site.path, "--run", run[-8:], "--kind", "tst") == 0
     capsys.readouterr()
     assert implops("document", "list", site.path, "--json") == 0
     (listed,) = _json(capsys)["documents"]
-    assert [file["state"] for file in listed["files"]] == ["same", "same"]
+    assert {file["state"] for file in listed["files"]} == {"same"}
     assert implops("document", "list", site.path) == 0
     assert "HIS-TEST-TST-0001" in capsys.readouterr().out
 

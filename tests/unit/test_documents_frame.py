@@ -177,7 +177,7 @@ def test_every_form_is_complete_and_kinds_differ() -> None:
 def test_a_run_keeps_its_number_and_its_bytes(store: Store, site: Site) -> None:
     first, second = _run(store, site), _run(store, site, "fail")
     paths = render.emit(store, site, first, "TST", "张工")
-    assert [path.name for path in paths] == ["HIS-TEST-TST-0001.docx", "HIS-TEST-TST-0001.html"]
+    assert [path.name for path in paths] == [f"HIS-TEST-TST-0001.{suffix}" for suffix in ("docx", "xlsx", "html")]
     before = [path.read_bytes() for path in paths]
     assert render.emit(store, site, second, "TST", "张工")[0].name == "HIS-TEST-TST-0002.docx"
     assert render.emit(store, site, first, "TST", "李工") == paths

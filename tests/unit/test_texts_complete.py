@@ -11,6 +11,7 @@ import pytest
 
 import implops
 from implops import texts
+from implops.cli.main import _NOT_VERBS
 from implops.errors import ImplopsError
 
 ROOT = Path(implops.__file__).parent
@@ -112,8 +113,7 @@ def test_a_text_is_simplified_chinese_in_one_form(path: Path) -> None:
 
 def test_every_verb_has_its_help() -> None:
     for path in (ROOT / "cli").glob("*.py"):
-        # import_run.py is a part of the verb import.
-        if path.stem not in ("__init__", "main", "output", "forms") and "_" not in path.stem.rstrip("_"):
+        if path.stem not in _NOT_VERBS:
             assert texts.find(f"{path.stem.rstrip('_')}.help"), path.name
 
 

@@ -12,9 +12,10 @@ from zipfile import ZipFile
 import pytest
 from docx import Document as open_docx
 from docx.oxml.ns import qn
+from openpyxl import Workbook, load_workbook
 
 from implops.documents.model import Cell, Column, Document, Fields, Paragraph, SignOff, Table
-from implops.writers import html, printable, word
+from implops.writers import excel, html, printable, word
 
 NASTY = "</script><img src=x onerror=alert(1)><!-- ]]> {{ 7*7 }} & \"q\" 'q'"
 SIGNERS = ("实施人员(签字)", "客户确认(签字/盖章)")
@@ -48,7 +49,7 @@ def document() -> Document:
     )
 
 
-@pytest.mark.parametrize(("suffix", "write"), [("docx", word.write), ("html", html.write)])
+@pytest.mark.parametrize(("suffix", "write"), [("docx", word.write), ("xlsx", excel.write), ("html", html.write)])
 def test_the_same_document_gives_the_same_bytes(document: Document, tmp_path: Path, suffix: str, write) -> None:  # type: ignore[no-untyped-def]
     for name in ("a", "b"):
         write(document, tmp_path / f"{name}.{suffix}")
@@ -129,14 +130,122 @@ def test_word_lets_a_row_taller_than_a_page_break(document: Document, tmp_path: 
     assert table.rows[2]._tr.trPr.find(qn("w:cantSplit")) is not None
 
 
-def test_word_carries_no_time_but_the_records(document: Document, tmp_path: Path) -> None:
-    word.write(document, tmp_path / "a.docx")
-    with ZipFile(tmp_path / "a.docx") as package:
+@pytest.mark.parametrize(("suffix", "write"), [("docx", word.write), ("xlsx", excel.write)])
+def test_an_office_file_carries_no_time_but_the_records(document: Document, tmp_path: Path, suffix: str, write) -> None:  # type: ignore[no-untyped-def]
+    write(document, tmp_path / f"a.{suffix}")
+    with ZipFile(tmp_path / f"a.{suffix}") as package:
         assert {entry.date_time for entry in package.infolist()} == {(1980, 1, 1, 0, 0, 0)}
         core = package.read("docProps/core.xml").decode()
         assert not [name for name in package.namelist() if "thumbnail" in name]
     assert re.findall(r"20\d\d-[^<]*", core) == ["2026-11-20T06:03:05Z"] * 2
-    assert "<dc:creator>implops<" in core
+    assert re.search("<dc:creator[^>]*>implops<", core)
+
+
+def _excel(document: Document, folder: Path) -> Workbook:
+    excel.write(document, folder / "a.xlsx")
+    return load_workbook(folder / "a.xlsx")
+
+
+def _values(sheet) -> list[list[str | None]]:  # type: ignore[no-untyped-def]
+    return [[cell.value for cell in row] for row in sheet.iter_rows()]
+
+
+def test_excel_says_everything(document: Document, tmp_path: Path) -> None:
+    book = _excel(document, tmp_path)
+    assert book.sheetnames == ["实施环境检查表", "B 检查项目", "C 客户待办"]
+    cover, checks, todo = book.worksheets
+    rows = _values(cover)
+    assert rows[0][0] == "实施环境检查表"
+    assert rows[1] == ["项目名称", "某医院", "结论", "✘ 不合格"]
+    assert rows[2][:2] == ["操作人", "张工"]
+    said = [row[0] for row in rows]
+    assert said[said.index("说明") :] == ["说明", "一", "二", "签字确认", "结论", *SIGNERS, "客户意见"]
+    assert [row[2] for row in rows if row[0] in SIGNERS] == ["日期", "日期"]
+    assert _values(checks) == [
+        ["B 检查项目", None, None, None],
+        ["序号", "项目", "实际值", "结果"],
+        ["1", "/data 可用空间", "148 GiB\n2026-11-20", "✘ 不合格"],
+        ["2", NASTY, "9f2c41aa" * 8, "✔ 合格"],
+        ["注一", None, None, None],
+    ]
+    assert _values(todo)[2][0] == "无待办"
+    for sheet in book.worksheets:
+        assert sheet.oddFooter.left.text == document.footer
+        assert sheet.oddFooter.right.text == "第 &P 页 / 共 &N 页"
+        assert sheet.oddHeader.left.text == "某医院"
+        assert "演练" in sheet.oddHeader.right.text
+
+
+FORMULAS = ("=1+1", "+cmd|' /C calc'!A0", "-2", "@SUM(A1)", "#N/A", "TRUE", "1e5", "2026-11-20")
+
+
+def test_excel_computes_nothing_that_a_host_wrote(document: Document, tmp_path: Path) -> None:
+    table = Table("x", (Column("a"), Column("b")), tuple((one, Cell(one, "fail")) for one in FORMULAS))
+    sheet = _excel(replace(document, parts=(table,)), tmp_path).worksheets[1]
+    for number, text in enumerate(FORMULAS, start=3):
+        for cell in sheet[number]:
+            assert (cell.value, cell.data_type) == (text, "s")
+            # When the cell is edited, too.
+            assert bool(cell.quotePrefix) == text.startswith(("=", "+", "-", "@"))
+    with ZipFile(tmp_path / "a.xlsx") as package:
+        sheets = b"".join(package.read(name) for name in package.namelist() if "worksheets/" in name)
+    assert b"<f>" not in sheets
+    assert b'numberStoredAsText="1"' in sheets
+
+
+def test_excel_shows_a_text_that_looks_like_its_own_escape(document: Document, tmp_path: Path) -> None:
+    table = Table("x", (Column("a"),), (("_x0041_ _x004_",),))
+    sheet = _excel(replace(document, parts=(table,)), tmp_path).worksheets[1]
+    # As stored: Excel (and LibreOffice) show _x005F_ as the underscore that it stands for.
+    assert sheet["A3"].value == "_x005F_x0041_ _x004_"
+
+
+@pytest.mark.parametrize("landscape", [True, False])
+def test_excel_prints_on_a4_with_its_headings_on_every_page(
+    document: Document, tmp_path: Path, landscape: bool
+) -> None:
+    book = _excel(replace(document, landscape=landscape), tmp_path)
+    for sheet in book.worksheets:
+        assert sheet.page_setup.orientation == ("landscape" if landscape else "portrait")
+        assert str(sheet.page_setup.paperSize) == "9"
+        assert sheet.sheet_properties.pageSetUpPr.fitToPage
+        assert (sheet.page_setup.fitToWidth, sheet.page_setup.fitToHeight) == (1, 0)
+        for row in sheet.iter_rows():
+            for cell in row:
+                assert cell.value is None or cell.font.name in ("宋体", "黑体", "Consolas")
+    checks = book.worksheets[1]
+    assert (checks.print_title_rows, checks.freeze_panes, checks.auto_filter.ref) == ("$1:$2", "A3", "A2:D4")
+
+
+def test_excel_makes_rows_as_high_as_their_text(document: Document, tmp_path: Path) -> None:
+    texts = ("短", "内存不足" * 40, "word " * 60, "x" * 300, "1\n2\n3\n4", "内存" * 9000)
+    table = Table("x", (Column("a"), Column("b", 3)), tuple((one, "") for one in texts))
+    sheet = _excel(replace(document, parts=(table,)), tmp_path).worksheets[1]
+    short, chinese, words, solid, lines, huge = (sheet.row_dimensions[row].height for row in range(3, 9))
+    width = sheet.column_dimensions["A"].width
+    assert short == 18
+    assert chinese >= 320 / width * 13
+    assert words >= 300 / width * 13
+    assert solid >= 300 / width * 13
+    assert 4 * 13 <= lines < 5 * 15
+    assert huge == 409
+
+
+def test_excel_sheets_have_names_that_excel_takes(document: Document, tmp_path: Path) -> None:
+    titles = ("a/b[c]:*?\\d", "长" * 40, "长" * 50, "'quoted'", "Same", "same", "")
+    parts = tuple(Table(title, (Column("a"),), ()) for title in titles)
+    names = _excel(replace(document, parts=parts), tmp_path).sheetnames
+    assert len({name.casefold() for name in names}) == len(titles) + 1
+    for name in names:
+        assert 0 < len(name) <= 31
+        assert not re.search(r"[\[\]:*?/\\]|^'|'$", name)
+
+
+def test_excel_footer_cannot_be_read_as_codes(document: Document, tmp_path: Path) -> None:
+    book = _excel(replace(document, footer="A&B &P 1"), tmp_path)
+    with ZipFile(tmp_path / "a.xlsx") as package:
+        assert b"A&amp;&amp;B &amp;&amp;P 1" in package.read("xl/worksheets/sheet1.xml")
+    assert book.worksheets[0].oddFooter.right.text.startswith("第")
 
 
 class _Page(HTMLParser):
@@ -225,6 +334,8 @@ def test_output_of_hosts_cannot_break_or_disguise_a_sheet(document: Document, tm
     )
     docx = _word(changed, tmp_path)
     assert docx.tables[1].rows[1].cells[0].text.startswith("a\ufffdb")
+    sheet = _excel(changed, tmp_path).worksheets[1]
+    assert sheet["A3"].value == "a\ufffdb\ufffd[31mc\ufffddcba\ufffd\ufffd\nnext\ttab"
     _, page = _html(changed, tmp_path)
     assert "\u202e" not in "".join(page.words)
     assert "\x1b" not in "".join(page.scripts)

@@ -1,0 +1,216 @@
+"""Names: the hosts' resolvers, the site's name servers, and what these tell to whom."""
+
+from __future__ import annotations
+
+from implops.check.registry import check
+from implops.facts.base import Unknown
+from implops.facts.names import NOBODY, NXDOMAIN, REFUSED, ROOT, Config, Names, Outside, fqdns
+from implops.facts.network import Network, Ports
+
+_MOST_SERVERS = 3
+_OURS = ("named", "unbound")
+
+
+def _resolver(case):
+    return next(iter(case.plans("resolver")), None)
+
+
+@check("DNS01", "resolvers")
+def servers(case):
+    if case.site.dns is None:
+        return case.skip("no_dns")
+    wanted = [host.address for host in case.site.with_role("dns")][:_MOST_SERVERS]
+    found, planned = list(case.fact(Network).servers), _resolver(case)
+    shown = " ".join(found) or "—"
+    if found == wanted:
+        return case.good(shown, " ".join(wanted))
+    return case.will_be_set(planned, shown, " ".join(wanted)) if planned else case.bad(shown, " ".join(wanted))
+
+
+@check("DNS02", "fwd")
+def forward(case):
+    if case.site.dns is None:
+        yield case.skip("no_dns")
+        return
+    resolved, planned = case.fact(Names).resolved, _resolver(case)
+    for name, address in fqdns(case.site).items():
+        found = resolved.get(name)
+        if found == address:
+            yield case.good(found, address, target=name)
+        elif planned:
+            yield case.will_be_set(planned, found or "—", address, target=name)
+        else:
+            yield case.bad(found or "—", address, target=name)
+
+
+def _answers(case):
+    """(server's host, protocol, question) -> answer; None for a site without a zone, or before its servers run."""
+    servers = {host.address: host.name for host in case.site.with_role("dns")}
+    return {(servers.get(server, server), protocol, question): answer
+            for (server, protocol, question), answer in case.fact(Names).answers.items()}  # fmt: skip
+
+
+def _server_runs(case, server):
+    planned = case.planned("port", "53", server)
+    return planned is None or case.post(planned)
+
+
+@check("DNS03", "rev", severity="warn")
+def backward(case):
+    """The host's own address back to its name, asked of each name server."""
+    if case.site.dns is None or not case.site.dns.reverse:
+        yield case.skip("no_dns")
+        return
+    wanted = f"{case.host.name}.{case.site.dns.zone}"
+    for (server, _, question), answer in _answers(case).items():
+        if not question.startswith("PTR/"):
+            continue
+        planned, target = case.planned("port", "53", server), f"→ {server}"
+        found = "—" if isinstance(answer, Unknown) else " ".join(answer.records) or f"rcode {answer.code}"
+        if found == wanted:
+            yield case.good(found, wanted, target=target)
+        elif planned and not case.post(planned):
+            yield case.will_be_set(planned, found, wanted, target=target)
+        elif isinstance(answer, Unknown):
+            yield case.error(answer.reason, target=target, detail=answer.detail)
+        else:
+            yield case.bad(found, wanted, target=target)
+
+
+@check("DNS04", "each.ns")
+def each_server(case):
+    if case.site.dns is None:
+        yield case.skip("no_dns")
+        return
+    for (server, protocol, question), answer in _answers(case).items():
+        if not question.startswith("SOA/"):
+            continue
+        target = f"→ {server}:53/{protocol}"
+        planned = case.planned("port", "53", server)
+        if isinstance(answer, Unknown):
+            before = planned is not None and not case.post(planned)
+            if before and (answer.reason == "refused" or (answer.reason == "timeout" and protocol == "udp")):
+                # Nothing listens yet; a kernel does not answer every UDP packet with "refused" (icmp_ratelimit).
+                yield case.will_be_set(planned, answer.reason, "SOA", target=target)
+            elif answer.reason in ("refused", "timeout", "no_route", "local"):
+                yield case.bad(answer.reason, "SOA", target=target, note=f"flow_{answer.reason}")
+            else:
+                yield case.error(answer.reason, target=target, detail=answer.detail)
+        elif answer.code or not answer.records:
+            yield case.bad(f"rcode {answer.code}", "SOA", target=target)
+        else:
+            yield case.good(f"SOA {answer.records[0]}", "SOA", target=target)
+
+
+@check("DNS05", "dns.time", severity="warn", unit="ms", ceiling=True)
+def query_time(case):
+    for (server, protocol, question), answer in _answers(case).items() if case.site.dns else ():
+        if question.startswith("SOA/") and protocol == "udp" and not isinstance(answer, Unknown):
+            yield case.most(answer.micros // 1000, target=f"→ {server}")
+
+
+@check("DNS06", "nxdomain", severity="warn")
+def nobody(case):
+    for (server, _, question), answer in _answers(case).items() if case.site.dns else ():
+        if question.startswith(f"A/{NOBODY}.") and not isinstance(answer, Unknown):
+            shown = " ".join(answer.records) or f"rcode {answer.code}"
+            yield (case.good if answer.code == NXDOMAIN else case.bad)(shown, "NXDOMAIN", target=f"→ {server}")
+
+
+@check("DNS07", "srv.port53", roles=("dns",))
+def port(case):
+    """Port 53 is free for our server: also of stubs and forwarders that listen on a loopback address only."""
+    if case.site.dns is None:
+        return case.skip("no_dns")
+    found = case.fact(Ports)
+    holders = sorted({name for protocol in ("tcp", "udp") for one in found.on(53, protocol)
+                      for name in one.processes or ("?",)})  # fmt: skip
+    strangers = [name for name in holders if name not in _OURS]
+    shown = " ".join(holders) or "—"
+    return case.bad(shown, "—", note="port_taken") if strangers else case.good(shown, "—")
+
+
+@check("DNS08", "srv.conf", roles=("dns",))
+def configuration(case):
+    found = case.fact(Config)
+    if found.tool == "-":
+        return case.skip("not_installed")
+    return case.bad(found.fault[:200], found.tool) if found.fault else case.good(found.tool, found.tool)
+
+
+@check("DNS09", "srv.serial", scope="site")
+def serials(case):
+    """Name servers of one zone with different serials give different answers."""
+    if case.site.dns is None or len(case.site.with_role("dns")) < 2:
+        return
+    servers = [host.name for host in case.site.with_role("dns")]
+    found = {}
+    for one in case.cases:
+        said = one.seen.fact(Names)
+        # A host that could not ask does not spoil what the others heard.
+        if isinstance(said, Unknown) or isinstance(said.ask("answers"), Unknown):
+            continue
+        for (server, protocol, question), answer in _answers(one).items():
+            if question.startswith("SOA/") and protocol == "udp" and not isinstance(answer, Unknown) and answer.records:
+                found.setdefault(server, answer.records[0])
+    for one in case.cases:
+        if one.host.name not in servers:
+            continue
+        missing = [server for server in servers if server not in found]
+        shown = " ".join(f"{server}={found[server]}" for server in servers if server in found)
+        if not missing:
+            same = len(set(found.values())) == 1
+            yield one.host.name, (one.good if same else one.bad)(shown, "=")
+        elif all(_server_runs(one, server) for server in missing):
+            yield one.host.name, one.error("not_asked", detail=" ".join(missing))
+        else:
+            yield one.host.name, one.skip("not_installed")
+
+
+@check("DNS10", "srv.axfr", severity="warn")
+def transfer(case):
+    """The other name servers fetch the zone from the first one, nobody else does: it is a map of the site."""
+    if case.site.dns is None:
+        return
+    first, *others = [host.name for host in case.site.with_role("dns")]
+    for (server, _, question), answer in _answers(case).items():
+        if question.startswith("AXFR/") and not isinstance(answer, Unknown):
+            mine = case.host.name in others and server == first
+            yield _transferred(case, answer.code, answer.records, f"→ {server}", mine)
+    if "dns" in case.host.roles and (outside := _outside(case)) is not None:
+        yield _transferred(case, outside.transfer, outside.records, "← *", False)
+
+
+def _transferred(case, code, records, target, wanted):
+    given = code == 0 and bool(records)
+    shown, required = f"SOA {records[0]}" if given else f"rcode {code}", "SOA" if wanted else f"rcode {REFUSED}"
+    note = "transfer_open" if given and not wanted else "transfer_shut" if wanted and not given else ""
+    return (case.bad if note else case.good)(shown, required, target=target, note=note)
+
+
+def _outside(case):
+    """What a server answers to this computer, which is no host of the site; None when it was not asked."""
+    found = case.seen.fact(Outside)
+    return None if isinstance(found, Unknown) or not found.asked else found
+
+
+@check("DNS11", "srv.recursion", severity="warn")
+def recursion(case):
+    """For the site's hosts when there are forwarders, for nobody else; and the forwarders answer."""
+    site = case.site
+    if site.dns is None:
+        return
+    for (server, protocol, question), answer in _answers(case).items():
+        if isinstance(answer, Unknown):
+            if question == ROOT:
+                yield case.bad(answer.reason, "NS", target=f"→ {server}", note="forwarders_silent")
+        elif question == ROOT:
+            yield case.good(f"rcode {answer.code}", "NS", target=f"→ {server}")
+        elif question.startswith("SOA/") and protocol == "udp" and site.dns.forwarders:
+            yield (case.good if answer.recursion else case.bad)("RA" if answer.recursion else "—", "RA",
+                                                               target=f"→ {server}")  # fmt: skip
+    if "dns" in case.host.roles and (outside := _outside(case)) is not None:
+        if outside.recursion:
+            yield case.bad("RA", "—", target="← *", note="recursion_open")
+        else:
+            yield case.good("—", "—", target="← *")

@@ -1,0 +1,14 @@
+# The name server judges its own configuration; -z loads every zone as a start would.
+if [ -z "$NAMED" ]; then kv tool -; kv fault ''
+elif have named-checkconf; then kv tool named-checkconf
+  v=$(within 20 named-checkconf -z 2>&1); r=$?
+elif have unbound-checkconf; then kv tool unbound-checkconf
+  v=$(within 20 unbound-checkconf 2>&1); r=$?
+else kv tool -; kv fault ''
+fi
+case $r in
+  '') ;;
+  0) kv fault '';;
+  124|137) no fault "timeout named-checkconf";;
+  *) v=$(printf '%s\n' "$v" | grep -v ': loaded serial ' | sed -n 1p); kv fault "${v:-rc $r}";;
+esac

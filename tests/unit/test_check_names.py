@@ -1,0 +1,231 @@
+"""Name servers: what they tell to whom, judged by answers as they stand on the wire; shares by what their users saw."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dns.flags
+import dns.message
+import dns.rcode
+import dns.rrset
+import pytest
+
+from implops.check import registry
+from implops.check.gather import Seen
+from implops.check.judge import Scene, judge
+from implops.check.limits import Limits
+from implops.check.model import Verdict
+from implops.facts.base import NotMeasured, Section, build
+from implops.facts.names import Config, Names, Outside, question, read_answer
+from implops.facts.network import Listener, Ports
+from implops.facts.planned import Planned
+from implops.facts.shares import Shared, Shares, SmallFiles, admitted
+from implops.site import Share, Site
+
+CHECKS = registry.load(None)
+_SOA = "dns1.his.example. hostmaster.his.example. 2026112601 1 2 3 4"
+SOA = dns.rrset.from_text("his.example.", 3600, "IN", "SOA", _SOA)
+
+
+def reply(kind: str, name: str, *records: dns.rrset.RRset, code: int = 0, recursion: bool = False) -> bytes:
+    """A server's answer to our own question, as it stands on the wire."""
+    message = dns.message.make_response(dns.message.from_wire(question(kind, name)))
+    message.set_rcode(dns.rcode.Rcode(code))
+    message.flags = (message.flags | dns.flags.RA) if recursion else (message.flags & ~dns.flags.RA)
+    message.answer = list(records)
+    return message.to_wire()
+
+
+def test_answers_are_read_and_strangers_are_not() -> None:
+    soa = read_answer(reply("SOA", "his.example", SOA, recursion=True), 7)
+    assert (soa.code, soa.recursion, soa.records, soa.micros) == (0, True, ("2026112601",), 7)
+    wire = reply("SOA", "his.example", SOA)
+    for other in (b"", wire[:20], b"\0\0" + wire[2:], question("SOA", "his.example"), b"HTTP/1.1 400 Bad Request"):
+        with pytest.raises(NotMeasured):
+            read_answer(other, 7)
+
+
+def line(server: str, protocol: str, kind: str, name: str, wire: bytes | None, code: str = "0") -> tuple[str, str]:
+    framed = b"" if wire is None else (len(wire).to_bytes(2, "big") if protocol == "tcp" else b"") + wire
+    told = f"1000 3000 {framed.hex()}" if wire is not None else "x: Connection refused" if code == "0" else ""
+    return "answer", f"{server}:{protocol}:{kind}/{name} {code} {told}"
+
+
+def names(*lines: tuple[str, str]) -> Any:
+    return build(Names, Section((("name#", "0"), *lines, ("answer#", str(len(lines))))))
+
+
+def verdicts(site: Site, facts: dict[str, list[Any]], id: str, *, planned: list[Planned] | None = None,
+             done: dict[str, list[str]] | None = None) -> list[Verdict]:  # fmt: skip
+    seen = {name: Seen(host, deep=True, facts={type(one): one for one in facts.get(name, [])})
+            for name, host in site.hosts.items()}  # fmt: skip
+    return judge(Scene(site, seen, planned or [], done or {}, Limits(site, CHECKS)), CHECKS, [id])
+
+
+def _with(site: Site, **changed: Any) -> Site:
+    made = site.model_copy(update=changed)
+    made._path = site.path
+    return made
+
+
+def outside(recursion: str = "0", transfer: str = "5", *records: str) -> Any:
+    rows = [("record", one) for one in records]
+    told = [("asked", "1"), ("recursion", recursion), ("transfer", transfer), *rows, ("record#", str(len(rows)))]
+    return build(Outside, Section(tuple(told)))
+
+
+AXFR = ("10.77.1.13", "tcp", "AXFR", "his.example")
+
+
+def test_a_zone_is_given_to_nobody(site: Site) -> None:
+    shut = names(line(*AXFR, reply("AXFR", "his.example", code=5)))
+    wide = names(line(*AXFR, reply("AXFR", "his.example", SOA)))
+    silent = names(line(*AXFR, None))
+    assert {one.state for one in verdicts(site, {"app1": [shut]}, "DNS10") if one.host == "app1"} == {"pass"}
+    (found,) = (one for one in verdicts(site, {"app1": [wide]}, "DNS10") if one.host == "app1")
+    assert (found.state, found.result.actual, found.result.note) == ("warn", "SOA 2026112601", "transfer_open")
+    # No server answered: nothing is known, and nothing is claimed.
+    assert not [one for one in verdicts(site, {"app1": [silent]}, "DNS10") if one.host == "app1"]
+
+
+def two_servers(site: Site) -> Site:
+    """A second name server on sto1."""
+    hosts = {**site.hosts, "sto1": site.hosts["sto1"].model_copy(update={"roles": ["storage", "dns"]})}
+    for name, host in hosts.items():
+        host._name = name
+    return _with(site, hosts=hosts)
+
+
+def test_the_second_name_server_must_get_the_zone_from_the_first(site: Site) -> None:
+    for code, records, state in ((0, (SOA,), "pass"), (5, (), "warn")):
+        facts = {"sto1": [names(line(*AXFR, reply("AXFR", "his.example", *records, code=code)))]}
+        assert [one.state for one in verdicts(two_servers(site), facts, "DNS10") if one.host == "sto1"] == [state]
+
+
+@pytest.mark.parametrize(
+    ("seen", "transfer", "recursion"),
+    [
+        (outside(), "pass", "pass"),
+        (outside("1"), "pass", "warn"),
+        (outside("0", "0", "2026112601"), "warn", "pass"),
+    ],
+)
+def test_an_outsider_gets_neither_the_zone_nor_recursion(
+    site: Site, seen: Any, transfer: str, recursion: str
+) -> None:  # fmt: skip
+    facts = {"dns1": [seen, names()]}
+    for id, state in (("DNS10", transfer), ("DNS11", recursion)):
+        assert [one.state for one in verdicts(site, facts, id) if one.result.target == "← *"] == [state]
+
+
+def test_forwarders_must_answer_and_the_sites_hosts_may_ask(site: Site) -> None:
+    assert site.dns
+    mine = _with(site, dns=site.dns.model_copy(update={"forwarders": ["10.77.1.200"]}))
+    root = ("10.77.1.200", "udp", "NS", ".")
+    soa = ("10.77.1.13", "udp", "SOA", "his.example")
+    for wire, code, state in ((reply("NS", ".", code=2), "0", "pass"), (None, "124", "warn"), (None, "0", "warn")):
+        facts = {"dns1": [names(line(*root, wire, code))]}
+        assert [one.state for one in verdicts(mine, facts, "DNS11") if one.host == "dns1"] == [state]
+    for recursion, state in ((True, "pass"), (False, "warn")):
+        facts = {"app1": [names(line(*soa, reply("SOA", "his.example", SOA, recursion=recursion)))]}
+        assert [one.state for one in verdicts(mine, facts, "DNS11") if one.host == "app1"] == [state]
+
+
+def test_serials_of_two_servers_are_compared_and_a_missing_one_is_no_pass(site: Site) -> None:
+    mine = two_servers(site)
+    other = dns.rrset.from_text("his.example.", 1, "IN", "SOA", "a. b. 2026112602 1 2 3 4")
+    first = line("10.77.1.13", "udp", "SOA", "his.example", reply("SOA", "his.example", SOA))
+
+    def second(record: dns.rrset.RRset) -> tuple[str, str]:
+        return line("10.77.1.14", "udp", "SOA", "his.example", reply("SOA", "his.example", record))
+
+    def states(*lines: tuple[str, str], **more: Any) -> set[str]:
+        return {one.state for one in verdicts(mine, {"app1": [names(*lines)]}, "DNS09", **more)}
+
+    assert states(first, second(SOA)) == {"pass"}
+    assert CHECKS["DNS09"].severity in states(first, second(other))
+    assert states(first) == {"error"}
+    plan = [Planned("bind9", name, "port", "53", "named") for name in ("dns1", "sto1")]
+    assert states(first, planned=plan) == {"skip"}
+
+
+def test_the_configuration_is_what_its_own_program_says(site: Site) -> None:
+    said = "/etc/bind/named.conf:9: missing ';' before 'recursion'"
+    for tool, fault, state in (("named-checkconf", "", "pass"), ("named-checkconf", said, "fail"), ("-", "", "skip")):
+        facts: dict[str, list[Any]] = {"dns1": [Config(tool, fault)]}
+        (found,) = verdicts(site, facts, "DNS08")
+        assert found.state == state
+        assert not fault or found.result.actual == said
+
+
+def test_port_53_may_be_held_by_our_own_server_only(site: Site) -> None:
+    for process, address, state in (("named", "10.77.1.13", "pass"), ("systemd-resolve", "127.0.0.53", "fail")):
+        ports = Ports((Listener("udp", address, 53, (process,), (0,), None),))
+        (found,) = verdicts(site, {"dns1": [ports]}, "DNS07")
+        assert (found.state, found.result.actual) == (state, process)
+
+
+@pytest.mark.parametrize(
+    ("clients", "good"),
+    [("*", True), ("(everyone)", True), ("10.77.1.12", True), ("10.77.1.0/24", True), ("10.77.1.0/255.255.255.0", True),
+     ("10.77.1.11,10.77.1.12", True), ("10.77.1.1", False), ("10.77.2.0/24", False), ("10.77.1.0/99", False),
+     ("", False)],
+)  # fmt: skip
+def test_an_export_admits_addresses_and_networks(clients: str, good: bool) -> None:
+    assert admitted(tuple(clients.split(",")), "10.77.1.12") is good
+
+
+def sharing(site: Site, **more: Any) -> Site:
+    share = Share.model_validate({"path": "/mnt/his", "hosts": ["app", "db"], "user": "tomcat", **more})
+    return _with(site, storage=site.storage.model_copy(update={"shares": [share]}))
+
+
+@pytest.mark.parametrize(
+    ("step", "state"),
+    [("good", "pass"), ("create", "fail"), ("lock", "fail"), ("missing", "fail"), ("timeout", "error"),
+     ("no_user", "fail")],
+)  # fmt: skip
+def test_the_first_step_that_a_share_refuses_is_named(site: Site, step: str, state: str) -> None:
+    shares = build(Shares, Section((("share", f"/mnt/his {step}"), ("share#", "1"), ("export#", "0"))))
+    (found,) = (one for one in verdicts(sharing(site), {"app1": [shares]}, "STO02") if one.host == "app1")
+    assert found.state == state
+    assert state == "error" or found.result.actual == step
+    if step == "no_user":
+        plan = [Planned("tomcat", "app1", "user", "tomcat")]
+        (found,) = (one for one in verdicts(sharing(site), {"app1": [shares]}, "STO02", planned=plan)
+                    if one.host == "app1")  # fmt: skip
+        assert (found.state, found.result.note) == ("info", "will_be_set")
+
+
+def shared(*lines: str) -> Any:
+    return build(Shared, Section((*(("file", one) for one in lines), ("file#", str(len(lines))))))
+
+
+@pytest.mark.parametrize(
+    ("saw", "state"),
+    [("saw /mnt/his 1500 aa", "pass"), ("saw /mnt/his 1501 aa", "fail"), ("saw /mnt/his 1500 bb", "fail"),
+     ("saw /mnt/his - -", "fail")],
+)  # fmt: skip
+def test_what_one_host_wrote_the_other_sees_with_owner_and_content(site: Site, saw: str, state: str) -> None:
+    # db1 stands first in the site file: it writes.
+    facts = {"db1": [shared("wrote /mnt/his 1500 aa")], "app1": [shared(saw)]}
+    (found,) = verdicts(sharing(site), facts, "STO03")
+    assert (found.host, found.state) == ("app1", state)
+    assert [one.state for one in verdicts(sharing(site), {"app1": [shared(saw)]}, "STO03")] == ["error"]
+
+
+@pytest.mark.parametrize(("told", "state"), [("/backup 0 200 500000", "pass"), ("/backup 0 200 2000000", "warn"),
+                                             ("/backup 0 100 10000000", "warn"), ("/backup 9 ", "error"),
+                                             ("/backup 124 ", "error")])  # fmt: skip
+def test_small_files_a_second(site: Site, told: str, state: str) -> None:
+    facts = {"sto1": [build(SmallFiles, Section((("small", told), ("small#", "1"))))]}
+    (found,) = (one for one in verdicts(site, facts, "STO05") if one.host == "sto1")
+    assert found.state == state
+
+
+def test_an_unknown_fact_is_never_a_pass(site: Site) -> None:
+    mine = sharing(_with(site, vips=["10.77.1.100"]), export="sto1:/srv/his")
+    ids = [id for id in CHECKS if id.startswith(("DNS", "STO", "NET"))]
+    found = [one for id in ids for one in verdicts(mine, {}, id)]
+    assert found
+    assert {one.state for one in found} <= {"error", "skip"}
