@@ -4,7 +4,7 @@ SHELL := /bin/sh
 PY := .venv/bin/python
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup demo test test-unit test-lab test-full kill-test lint bench bench-check bench-deploy mutation docs offline-kit fresh-test clean
+.PHONY: help setup demo test test-unit test-lab test-full kill-test lint bench bench-check bench-deploy bench-import mutation docs offline-kit fresh-test clean
 
 help:           ## this list
 	@sed -n 's/^\([a-z-]*\): .*##/  make \1  -/p' Makefile
@@ -27,6 +27,7 @@ test-lab: setup
 	$(PY) -m pytest tests/lab -m "not full"
 
 test-full: setup     ## the long stories too (every point of a kill, every fault)
+	.ci/setup full
 	$(PY) -m pytest tests
 
 kill-test: setup     ## deployments killed (SIGKILL) sixty times and resumed: the end must be that of an undisturbed one
@@ -38,13 +39,18 @@ lint: setup     ## ruff, mypy --strict, direction of imports
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-bench: bench-check bench-deploy   ## all benchmarks
+bench: bench-check bench-deploy bench-import   ## all benchmarks
 
 bench-check: setup   ## implops check against the bare floor on 20 lab hosts
 	$(PY) bench/bench_check.py
 
+bench-import: setup  ## implops import against bare psql / LOAD DATA on the same path (pgloader in the same run)
+	command -v pgloader >/dev/null || apt-get install -y -qq pgloader >/dev/null
+	$(PY) bench/bench_import.py
+
 bench-deploy: setup   ## implops deploy against the bare floor, and its second run against pyinfra's CLI and Ansible
 	$(PY) bench/bench_deploy.py
+
 mutation: setup      ## every check given its fault on real hosts, healthy hosts of Debian 12 and 13; writes docs/mutation.md
 	PYTHONPATH=tests:tests/lab IMPLOPS_OPERATOR=mutation/M001 $(PY) -m mutation
 

@@ -169,21 +169,23 @@ def serials(case):
 
 @check("DNS10", "srv.axfr", severity="warn")
 def transfer(case):
-    """Each of our servers has the zone from the site file: nobody needs to fetch it, and it is a map of the site."""
+    """The other name servers fetch the zone from the first one, nobody else does: it is a map of the site."""
     if case.site.dns is None:
         return
+    first, *others = [host.name for host in case.site.with_role("dns")]
     for (server, _, question), answer in _answers(case).items():
         if question.startswith("AXFR/") and not isinstance(answer, Unknown):
-            yield _transferred(case, answer.code, answer.records, f"→ {server}")
+            mine = case.host.name in others and server == first
+            yield _transferred(case, answer.code, answer.records, f"→ {server}", mine)
     if "dns" in case.host.roles and (outside := _outside(case)) is not None:
-        yield _transferred(case, outside.transfer, outside.records, "← *")
+        yield _transferred(case, outside.transfer, outside.records, "← *", False)
 
 
-def _transferred(case, code, records, target):
-    open_to_all = code == 0 and bool(records)
-    shown = f"SOA {records[0]}" if open_to_all else f"rcode {code}"
-    return (case.bad if open_to_all else case.good)(shown, f"rcode {REFUSED}", target=target,
-                                                    note="transfer_open" if open_to_all else "")  # fmt: skip
+def _transferred(case, code, records, target, wanted):
+    given = code == 0 and bool(records)
+    shown, required = f"SOA {records[0]}" if given else f"rcode {code}", "SOA" if wanted else f"rcode {REFUSED}"
+    note = "transfer_open" if given and not wanted else "transfer_shut" if wanted and not given else ""
+    return (case.bad if note else case.good)(shown, required, target=target, note=note)
 
 
 def _outside(case):

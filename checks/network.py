@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
+
 from implops.check.registry import check
 from implops.facts.base import Unknown
 from implops.facts.echo import Echo, Listening, confirmed
 from implops.facts.names import fqdns
-from implops.facts.network import Network
+from implops.facts.network import Network, carrier
 from implops.facts.peers import Flows, Packets, paths_of
 from implops.units import format_seconds
 
@@ -147,8 +150,28 @@ def hosts_file(case):
 
 @check("NET11", "proxy", severity="warn")
 def proxy(case):
+    """A proxy in everybody's environment is in the way of the site's own hosts, unless they are left out of it."""
     found = case.fact(Network).proxies
-    return case.bad(" ".join(found)[:100], "—") if found else case.good("—", "—")
+    if not found:
+        return case.good("—", "—")
+    said = [line.partition("=")[2].strip().strip("\"'") for line in found if _LEFT_OUT.match(line)]
+    entries = [one.strip() for line in said for one in line.split(",") if one.strip()]
+    bare = [host.name for host in case.site.hosts.values() if not any(_covers(one, host.address) for one in entries)]
+    if not bare:
+        return case.good(" ".join(found)[:100], "no_proxy")
+    return case.bad(" ".join(found)[:100], "no_proxy", note="not_left_out", hosts=" ".join(bare))
+
+
+_LEFT_OUT = re.compile(r"(?i)\s*(export\s+)?no_proxy=")
+
+
+def _covers(entry, address):
+    if entry in ("*", address):
+        return True
+    try:
+        return ipaddress.ip_address(address) in ipaddress.ip_network(entry, strict=False)
+    except ValueError:
+        return entry.endswith((".", ".*")) and address.startswith(entry.rstrip("*"))
 
 
 @check("NET13", "external")
@@ -161,7 +184,31 @@ def external(case):
 
 @check("NET07", "nic", severity="warn")
 def links(case):
+    """Speed, duplex and errors of each interface; and as fast as those of the other hosts."""
+    said = False
     for nic in case.fact(Network).nics:
-        if nic.name == "lo" or nic.speed <= 0:
+        # Bridges, tunnels and virtual interfaces without a speed have no cable.
+        if nic.name == "lo" or (nic.speed <= 0 and nic.errors == 0):
             continue
-        yield (case.good if nic.speed >= 1000 else case.bad)(f"{nic.speed} Mb/s", "≥ 1000 Mb/s", target=nic.name)
+        said = True
+        shown = f"{nic.speed or '?'} Mb/s {nic.duplex} {nic.errors}"
+        slow = 0 < nic.speed < 1000 or nic.duplex == "half"
+        if slow or nic.errors:
+            yield case.bad(shown, "≥ 1000 Mb/s full 0", target=nic.name)
+        elif nic.name == carrier(case.fact(Network), case.host) and nic.speed < _fastest(case):
+            yield case.bad(shown, f"{_fastest(case)} Mb/s", target=nic.name, note="slower_than_others")
+        else:
+            yield case.good(shown, "≥ 1000 Mb/s full 0", target=nic.name)
+    if not said:
+        yield case.skip("no_speed")
+
+
+def _fastest(case):
+    """The fastest interface that carries a host's address, of all hosts that say."""
+    found = [0]
+    for one in case.scene.seen.values():
+        network = one.fact(Network)
+        nics = network if isinstance(network, Unknown) else network.ask("nics")
+        if not isinstance(nics, Unknown):
+            found += [nic.speed for nic in nics if nic.name == carrier(network, one.host)]
+    return max(found)

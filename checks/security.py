@@ -151,6 +151,8 @@ def certificate(case):
     """The files that the site file names, as they lie on this machine: what users' browsers will see."""
     if case.site.web is None or case.site.web.tls is None:
         return [case.skip("no_tls")]
+    if case.site.web.tls.generate:
+        return [case.skip("tls_generated")]
     names = site_names(case.site, case.host)
     try:
         found = read_pair(case.site.web.tls.cert, case.site.web.tls.key, datetime.now(UTC))

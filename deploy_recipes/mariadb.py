@@ -91,6 +91,7 @@ def install() -> None:
     _configure(d)
     _database(host.name, d)
     _accounts(d)
+    _zones()
 
 
 def _refuse(name: str, d: Any) -> None:
@@ -182,6 +183,19 @@ def _database(name: str, d: Any) -> None:
     ops.maria(wants, name="recipe.mariadb.database")
 
 
+def _zones() -> None:
+    """Names of time zones, without which the server knows offsets only."""
+    from implops.deploy import ops
+
+    client = f"mariadb --no-defaults -S {SOCKET}"
+    ops.bounded_shell(
+        f"mariadb-tzinfo-to-sql /usr/share/zoneinfo 2>/dev/null | {client} mysql",
+        180,
+        unless=f'[ "$({client} -NBe "select count(*) > 0 from mysql.time_zone_name")" = 1 ]',
+        name="recipe.mariadb.zones",
+    )
+
+
 def _log(d: Any) -> str:
     """What was loaded: the same columns as PostgreSQL's (baseload/log_table.sql). Nobody alters a row of it."""
     table = f"`{d.database}`.implops_import_log"
@@ -214,7 +228,7 @@ def _accounts(d: Any) -> None:
     wants += [_account(d.app, one, "mysql_native_password", native(d.passwords[d.app])) for one in d.app_addresses]
     for user, host, words in (
         (d.owner, "localhost", _OWNER),
-        (d.import_, "localhost", ROWS),
+        (d.import_, "localhost", (*ROWS, "CREATE TEMPORARY TABLES")),  # an upsert is staged
         *((d.app, one, (*ROWS, "EXECUTE")) for one in d.app_addresses),
     ):
         wants.append(_rights(d.database, user, host, words))

@@ -68,7 +68,16 @@ def digest(base: Path | None, *folders: str) -> str:
     """SHA-256 over names and contents of the kit files that would be used."""
     total = hashlib.sha256()
     for folder in folders:
-        for pattern in ("*.py", "*.yml", "*.sh", "probes/*", "profiles/*.yml", "templates/*"):
+        for pattern in (
+            "*.py",
+            "*.yml",
+            "*.sh",
+            "probes/*",
+            "profiles/*.yml",
+            "fixes/*.py",
+            "testinfra/*.py",
+            "templates/*",
+        ):
             for name, path in files(folder, base, pattern).items():
                 total.update(f"{folder}/{name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
     return total.hexdigest()

@@ -32,6 +32,8 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())
 CONNECT_SECONDS = 10.0
 KEEPALIVE_SECONDS, SILENCE_SECONDS = 10, 60
 OUTPUT_LIMIT = 50 * 2**20
+# A channel that was refused is an answer, and told as one.
+logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 # SHA-1 RSA signatures are weak and paramiko 4 still offers them (CVE-2026-44405).
 DISABLED = {"keys": ["ssh-rsa"], "pubkeys": ["ssh-rsa"]}
 _NEEDS_PASSWORD, _NO_SUDO, _WRONG_PASSWORD = 213, 214, 215

@@ -11,6 +11,12 @@ def files(case, found):
     return sysctl({"fs.file-max": case.limit.want or case.limit.need}, "LIM03")
 
 
+@fix("LIM04", risk="safe")
+def slots(case, found):
+    """As many free ones as are wanted, beside those that are taken."""
+    return sysctl({"fs.aio-max-nr": max(case.limit.want or case.limit.need, 1048576)}, "LIM04")
+
+
 @fix("LIM05", risk="safe")
 def semaphores(case, found):
     """Those that vendors of databases publish, or what is there where that is more."""
@@ -45,6 +51,11 @@ def keepalive(case, found):
 @fix("LIM10", risk="safe")
 def recycle(case, found):
     return sysctl({"net.ipv4.tcp_tw_recycle": 0}, "LIM10")
+
+
+@fix("LIM11", risk="safe")
+def maps(case, found):
+    return sysctl({"vm.max_map_count": 262144}, "LIM11")
 
 
 @fix("MEM04", risk="safe")

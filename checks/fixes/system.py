@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from implops.check.fixes import Fix, fix
+from implops.check.fixes import Fix, drop_in, fix
 from implops.facts.names import fqdns
 
 # Deleting, moving, formatting, stopping somebody's program: no machine does that.
@@ -115,16 +115,10 @@ def login_speed(case, found):
 
 @fix("LIM01", risk="restart")
 def service_files(case, found):
-    """Of the unit whose process listens on the port; before there is one, its recipe has to run."""
-    port = next((one.name for one in case.plans("port") if one.value == found.target), None)
-    if port is None:
-        return None
-    unit = (
-        f"pid=$(ss -Hlntp 'sport = :{int(port)}' | sed -n 's/.*pid=\\([0-9]*\\).*/\\1/p' | head -n 1); "
-        '[ -n "$pid" ] || { echo "nothing listens there"; exit 1; }; unit=$(ps -o unit= -p "$pid")'
-    )
-    text = f"printf '[Service]\\nLimitNOFILE=%s\\n' {int(case.limit.need)}"
-    again = 'systemctl daemon-reload; systemctl restart "$unit"'
-    put = f'{text} | put "/etc/systemd/system/$unit.d/90-implops-LIM01.conf"'
-    back = f'{unit}; echo systemctl daemon-reload; echo systemctl restart "$unit"'
-    return Fix(now="; ".join([unit, put, again]), back=back)
+    return drop_in(found.target, {"LimitNOFILE": case.limit.want or case.limit.need}, "LIM01")
+
+
+@fix("LIM02", risk="restart")
+def service_tasks(case, found):
+    value = case.limit.want or case.limit.need
+    return drop_in(found.target, {"TasksMax": value, "LimitNPROC": value}, "LIM02")

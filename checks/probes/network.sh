@@ -7,12 +7,14 @@ else no address# "tool ip"; no default# "tool ip"; fi
 set +f; c=0
 for d in /sys/class/net/*; do
   [ -e "$d/address" ] || continue
-  a=; m=; s=
-  IFS= read -r a <"$d/address"; IFS= read -r m <"$d/mtu"; IFS= read -r s <"$d/speed"
-  kv nic "${d##*/} ${a:--} ${m:--} ${s:--}"; c=$((c+1))
+  a=; m=; s=; x=; e=; t=
+  IFS= read -r a <"$d/address"; IFS= read -r m <"$d/mtu"; IFS= read -r s <"$d/speed"; IFS= read -r x <"$d/duplex"
+  IFS= read -r e <"$d/statistics/rx_errors"; IFS= read -r t <"$d/statistics/tx_errors"
+  kv nic "${d##*/} ${a:--} ${m:--} ${s:--} ${x:--} ${e:--} ${t:--}"; c=$((c+1))
 done
 kv nic# "$c"
 if [ -r /etc/resolv.conf ]; then lines resolv /etc/resolv.conf; else kv resolv# 0; fi
 lines hosts /etc/hosts
-v=$(cat /etc/environment /etc/profile.d/*.sh | grep -i -E '^[^#]*(https?|all|no)_proxy=')
+set +f
+v=$(grep -h -s -i -E '^[^#]*(https?|all|no)_proxy=' /etc/environment /etc/profile.d/*.sh)
 rows proxy "$v"

@@ -12,7 +12,7 @@ from typing import Any
 from implops.check.gather import Seen
 from implops.facts.base import Fact, NotMeasured, Unknown
 from implops.facts.clock import Clock
-from implops.facts.network import Network, Nic
+from implops.facts.network import Network, Nic, carrier
 from implops.facts.software import Locales, Software
 from implops.facts.storage import Disks, declared
 from implops.facts.system import System
@@ -70,7 +70,7 @@ def _of(seen: Seen, kind: type[Fact]) -> Any:
 def _nic(seen: Seen) -> Nic:
     """The interface that carries the host's address."""
     network = _of(seen, Network)
-    name = network.addresses.get(seen.host.address, "").partition("@")[0]
+    name = carrier(network, seen.host)
     for one in network.nics:
         if one.name == name:
             return one  # type: ignore[no-any-return]

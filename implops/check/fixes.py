@@ -103,6 +103,16 @@ def sysfs(path: str, value: str, id: str) -> Fix:
     return Fix({f"/etc/tmpfiles.d/implops-{id}.conf": f"w {path} - - - - {value}\n"}, now=now, back=back)
 
 
+def drop_in(unit: str, values: Mapping[str, object], id: str) -> Fix:
+    """Settings of a systemd service; it is restarted when it runs."""
+    name = unit if "." in unit else f"{unit}.service"
+    text = "[Service]\n" + "".join(f"{key}={value}\n" for key, value in values.items())
+    quoted = shlex.quote(name)
+    again = f"systemctl daemon-reload; ! systemctl -q is-active {quoted} || systemctl restart {quoted}"
+    path = f"/etc/systemd/system/{name}.d/90-implops-{id}.conf"
+    return Fix({path: text}, now=again, back=f"echo {shlex.quote(again)}")
+
+
 def load(base: Path | None, checks: Mapping[str, Check]) -> dict[str, Remedy]:
     """Fixes by id of the check. Raises KitError for one of an unknown check or class, or for two of one id."""
     found: dict[str, Remedy] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
@@ -9,11 +10,15 @@ from implops.check.model import Verdict
 
 FORMATS = ("junit", "tap", "nagios")
 _BAD = ("fail", "absent")
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 # Exit codes of the Nagios plugin guidelines.
 _OK, _WARNING, _CRITICAL, _UNKNOWN = 0, 1, 2, 3
 
 
-def junit(verdicts: Sequence[Verdict], title: Callable[[Verdict], str]) -> str:
+Words = Callable[[Verdict], str]
+
+
+def junit(verdicts: Sequence[Verdict], title: Words, said: Words) -> str:
     """One test case a verdict, one suite a host. Not measured is an error, not applicable is skipped."""
     hosts = list(dict.fromkeys(one.host for one in verdicts))
     lines = ['<?xml version="1.0" encoding="UTF-8"?>', "<testsuites>"]
@@ -27,29 +32,31 @@ def junit(verdicts: Sequence[Verdict], title: Callable[[Verdict], str]) -> str:
         lines.append(f"  <testsuite name={quoteattr(host)} {numbers}>")
         for one in mine:
             name = quoteattr(f"{one.id} {title(one)}".strip())
-            inner = _inner(one)
+            inner = _inner(one, said(one))
             lines.append(f"    <testcase classname={quoteattr(host)} name={name}>{inner}</testcase>")
         lines.append("  </testsuite>")
     return "\n".join([*lines, "</testsuites>"])
 
 
-def _inner(one: Verdict) -> str:
-    said = f"{one.result.actual} ({one.result.required})"
+def _inner(one: Verdict, said: str) -> str:
+    """XML 1.0 has no place for control characters, whatever a host wrote."""
+    text = _CONTROL.sub("\ufffd", f"{said} [{one.result.required}]" if one.result.required != "—" else said)
     if one.state in _BAD:
-        return f"<failure message={quoteattr(said)}/>"
+        return f"<failure message={quoteattr(text)}/>"
     if one.state == "error":
-        return f"<error message={quoteattr(one.result.note or said)}/>"
+        return f"<error message={quoteattr(text)}/>"
     if one.state == "skip":
-        return f"<skipped message={quoteattr(one.result.note)}/>"
-    return f"<system-out>{escape(f'{one.state}: {said}')}</system-out>"
+        return f"<skipped message={quoteattr(text)}/>"
+    return f"<system-out>{escape(f'{one.state}: {text}')}</system-out>"
 
 
-def tap(verdicts: Sequence[Verdict], title: Callable[[Verdict], str]) -> str:
+def tap(verdicts: Sequence[Verdict], title: Words, said: Words) -> str:
     """TAP 13. An error of a check that only warns is a TODO: it does not fail the run, and is not hidden."""
     lines = ["TAP version 13", f"1..{len(verdicts)}"]
     for number, one in enumerate(verdicts, start=1):
         word = "not ok" if one.state in _BAD or one.state == "error" else "ok"
-        name = f"{one.host} {one.id} {title(one)}: {one.result.actual}".replace("#", "\\#").replace("\n", " ")
+        told = " ".join(f"{one.host} {one.id} {title(one)}: {said(one)}".split())
+        name = _CONTROL.sub("\ufffd", told).replace("#", "\\#")
         hint = " # TODO not measured" if one.state == "error" and not one.blocks else ""
         hint = " # SKIP" if one.state == "skip" else hint
         lines.append(f"{word} {number} - {name}{hint}")

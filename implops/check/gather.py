@@ -6,7 +6,8 @@ import importlib
 import pkgutil
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -54,6 +55,8 @@ class Seen:
     untested: str = ""
     # Trip -> what came back.
     raw: dict[int, bytes] = field(default_factory=dict)
+    # Held open for the users' own tests; who asked for that closes it.
+    connection: Connection | None = None
 
     def fact(self, kind: type[F]) -> F | Unknown:
         found = self.facts.get(kind, Unknown("missing", kind.section))
@@ -73,13 +76,14 @@ def _subclasses(kind: type[Fact]) -> list[type[Fact]]:
     return [one for sub in kind.__subclasses__() for one in (sub, *_subclasses(sub))]
 
 
-def gather(site: Site, planned: Sequence[Planned], hosts: Sequence[Host]) -> dict[str, Seen]:
-    """Facts by host name, all hosts side by side. A host that cannot be asked has an ``error``.
+def gather(site: Site, planned: Sequence[Planned], hosts: Sequence[Host], *, hold: bool = False) -> dict[str, Seen]:
+    """Facts by host name, all hosts side by side. A host that cannot be asked has an ``error``. With ``hold`` the
+    connections stay open (``close``).
 
     Raises InputError (wrong sudo password, missing key) and KitError (a probe is missing).
     """
     prepared = {host.name: scripts_of(site, planned, host, (1, 2)) for host in hosts}
-    answers = each(hosts, lambda host: ask_host(site, Seen(host), prepared[host.name]))
+    answers = each(hosts, lambda host: ask_host(site, Seen(host), prepared[host.name], hold=hold))
     seen = {}
     for host in hosts:
         answer = answers[host.name]
@@ -110,8 +114,19 @@ def _parameters(kind: type[Fact], site: Site, host: Host, planned: list[Planned]
     return {**found, **more(planned)} if more else found
 
 
-def ask_host(site: Site, seen: Seen, scripts: list[Script], seconds: float = TRIP_SECONDS) -> Seen:
-    with connect(site, seen.host) as connection:
+def close(seen: Iterable[Seen]) -> None:
+    """Close the connections that were held open."""
+    for one in seen:
+        if one.connection is not None:
+            one.connection.close()
+            one.connection = None
+
+
+def ask_host(
+    site: Site, seen: Seen, scripts: list[Script], seconds: float = TRIP_SECONDS, *, hold: bool = False
+) -> Seen:
+    with ExitStack() as stack:
+        connection = stack.enter_context(connect(site, seen.host))
         if not seen.trips:
             seen.login_ms = round(connection.connect_seconds * 1000)
         for trip, wanted, probes in scripts:
@@ -135,6 +150,9 @@ def ask_host(site: Site, seen: Seen, scripts: list[Script], seconds: float = TRI
             if trip == 1:
                 _compare_clocks(connection, seen)
         seen.trips += connection.trips
+        if hold:
+            seen.connection = connection
+            stack.pop_all()
     return seen
 
 
@@ -200,6 +218,7 @@ def about(seen: Seen) -> dict[str, Any]:
     return {
         "boot_id": of(system, "boot_id"), "machine_id": of(system, "machine_id"), "kernel": of(system, "kernel"),
         "virt": of(system, "virt"), "cpus": of(cpu, "count"), "memory": of(memory, "total"),
+        "disks": _sizes(seen),
         "os": release.get("PRETTY_NAME", "—") if isinstance(release, dict) else "—",
         "release": release.get("VERSION_CODENAME", "—") if isinstance(release, dict) else "—",
         "address": seen.host.address, "roles": list(seen.host.roles),
@@ -208,3 +227,12 @@ def about(seen: Seen) -> dict[str, Any]:
         if seen.error
         else None,
     }  # fmt: skip
+
+
+def _sizes(seen: Seen) -> dict[str, int]:
+    """Mounted filesystems that the site speaks of -> their size in bytes; empty when not measured."""
+    from implops.facts.storage import Disks
+
+    disks = seen.fact(Disks)
+    rooms = {} if isinstance(disks, Unknown) else disks.ask("rooms")
+    return {} if isinstance(rooms, Unknown) else {room.target: room.size for room in rooms.values()}

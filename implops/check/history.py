@@ -27,9 +27,9 @@ _BAD = ("fail", "warn", "error", "absent")
 
 @dataclass(frozen=True)
 class Change:
-    """One verdict that is not what it was. ``kind``: new (a fault), cleared, drifted (another value)."""
+    """A verdict that is not what it was. ``kind``: new (a fault), cleared, drifted (another value), away (its host)."""
 
-    kind: Literal["new", "cleared", "drifted"]
+    kind: Literal["new", "cleared", "drifted", "away"]
     id: str
     host: str
     target: str
@@ -38,23 +38,45 @@ class Change:
 
 
 def find(store: Store, word: str) -> str:
-    """The run that ``last``, an id, or its beginning or end names. Raises InputError."""
+    """The run that ``last`` (of a complete check, if any), an id, or its beginning or end names. Raises InputError."""
     runs = list(dict.fromkeys(one.run for one in store.events(kind="host.checked")))
+    whole = [one.run for one in store.events(kind="check.finished") if one.payload.get("complete") and one.run in runs]
     wanted = word.upper()
-    found = runs[-1:] if word == "last" else [one for one in runs if one.startswith(wanted) or one.endswith(wanted)]
+    found = (
+        (whole or runs)[-1:]
+        if word == "last"
+        else [one for one in runs if one.startswith(wanted) or one.endswith(wanted)]
+    )
     if len(found) != 1:
         raise InputError("check.no_such_run", run=word, known=" ".join(runs[-3:]) or "-")
     return found[0]
 
 
 def verdicts_of(store: Store, run: str) -> list[dict[str, Any]]:
-    return [verdict for one in store.events(kind="host.checked", run=run) for verdict in one.payload["verdicts"]]
+    kinds = ("host.checked", "site.checked")
+    return [verdict for one in store.events(run=run) if one.kind in kinds for verdict in one.payload["verdicts"]]
 
 
-def compare(before: Iterable[dict[str, Any]], after: Sequence[Verdict], steady: Collection[str] = ()) -> list[Change]:
-    """Changes in the order of ``after``; what is no longer asked is cleared when it was a fault. ``steady``: ids whose
-    value is news whenever it changes, though it is no fault (what a licence is bound to).
+def standing(store: Store) -> list[dict[str, Any]]:
+    """What is known now: the last complete run, and of what later runs asked again theirs. Raises InputError."""
+    runs = list(dict.fromkeys(one.run for one in store.events(kind="host.checked")))
+    known: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for run in runs[runs.index(find(store, "last")) :]:
+        found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        for one in verdicts_of(store, run):
+            found.setdefault((one["host"], one["id"]), []).append(one)
+        known |= found
+    return [one for verdicts in known.values() for one in verdicts]
+
+
+def compare(
+    before: Iterable[dict[str, Any]], after: Sequence[Verdict], steady: Collection[str] = (), *, whole: bool = True
+) -> list[Change]:
+    """Changes in the order of ``after``. A fault that does not come back is cleared; but not on a host that is away
+    now, and in a run of some checks or hosts (not ``whole``) only where its check was asked again. ``steady``: ids
+    whose value is news whenever it changes, though it is no fault (what a licence is bound to).
     """
+    away: set[str] = set()
     old = {(one["host"], one["id"], one["target"]): one for one in before}
     found = []
     for verdict in after:
@@ -62,6 +84,12 @@ def compare(before: Iterable[dict[str, Any]], after: Sequence[Verdict], steady: 
         was = old.pop((one["host"], one["id"], one["target"]), None)
         known = (one["id"], one["host"], one["target"])
         bad, was_bad = one["state"] in _BAD, was is not None and was["state"] in _BAD
+        if one["state"] == "absent":
+            # One change, not one for each of its checks.
+            if one["host"] not in away and not (was and was["state"] == "absent"):
+                found.append(Change("away", *known, "—", one["note"]))
+            away.add(one["host"])
+            continue
         if bad and not was_bad:
             found.append(Change("new", *known, was["actual"] if was else "—", one["actual"]))
         elif was_bad and not bad:
@@ -69,13 +97,17 @@ def compare(before: Iterable[dict[str, Any]], after: Sequence[Verdict], steady: 
             found.append(Change("cleared", *known, was["actual"], one["actual"]))
         elif was and was["actual"] != one["actual"] and (bad or one["id"] in steady):
             found.append(Change("drifted", *known, was["actual"], one["actual"]))
-    gone = [one for one in old.values() if one["state"] in _BAD]
+    asked = {(one.host, one.id) for one in after}
+    gone = [
+        one for one in old.values()
+        if one["state"] in _BAD and one["host"] not in away and (whole or (one["host"], one["id"]) in asked)
+    ]  # fmt: skip
     return [*found, *(Change("cleared", one["id"], one["host"], one["target"], one["actual"], "—") for one in gone)]
 
 
-def not_passed(store: Store, run: str) -> tuple[str, ...]:
-    """Ids that did not pass in a run, in their order."""
-    return tuple(dict.fromkeys(one["id"] for one in verdicts_of(store, run) if one["state"] in _BAD))
+def not_passed(store: Store) -> tuple[str, ...]:
+    """Ids that do not pass as far as is known, in their order. Raises InputError without any check."""
+    return tuple(dict.fromkeys(one["id"] for one in standing(store) if one["state"] in _BAD))
 
 
 def replay(

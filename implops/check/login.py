@@ -118,9 +118,8 @@ def _rows(
         "postgresql+psycopg" if database.engine == "postgresql" else "mysql+pymysql",
         role, password, "127.0.0.1", port, name,
     )  # fmt: skip
-    engine = sqlalchemy.create_engine(
-        url, poolclass=sqlalchemy.NullPool, isolation_level="AUTOCOMMIT", connect_args=_arguments(database.engine)
-    )
+    more = {"connect_args": _POSTGRESQL} if database.engine == "postgresql" else {"creator": lambda: _mariadb(url)}
+    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, isolation_level="AUTOCOMMIT", **more)
     try:
         with engine.connect() as session:
             for statement in statements:
@@ -133,24 +132,41 @@ def _rows(
     return found
 
 
-def _arguments(engine: str) -> dict[str, object]:
-    if engine == "postgresql":
-        # Never the bare password: whoever listens there would have it.
-        return {"connect_timeout": SECONDS, "require_auth": "!password", "application_name": "implops-check"}
-    return {
-        "connect_timeout": SECONDS, "read_timeout": SECONDS,
-        "auth_plugin_map": {b"mysql_clear_password": _NeverBare}, "charset": "utf8mb4",
-    }  # fmt: skip
+# Never the bare password: whoever listens there would have it.
+_POSTGRESQL = {"connect_timeout": SECONDS, "require_auth": "!password", "application_name": "implops-check"}
+_BARE = ("mysql_clear_password", "sha256_password", "caching_sha2_password", "dialog")
 
 
-class _NeverBare:
-    """PyMySQL's answer to a server that wants the password as it is."""
+def _mariadb(url: Any) -> Any:
+    """A connection with TLS where the server has it: it hides the traffic, it does not prove who the server is."""
+    import ssl
 
-    def __init__(self, connection: object) -> None:
-        pass
+    import pymysql
 
-    def authenticate(self, packet: object) -> None:
-        raise OSError("mysql_clear_password")
+    class Careful(pymysql.connections.Connection):  # type: ignore[misc]
+        """Gives a password away to no server that wants it as it is."""
+
+        def _request_authentication(self) -> None:
+            if self._auth_plugin_name in _BARE:
+                raise pymysql.err.OperationalError(0, self._auth_plugin_name)
+            if not self.server_capabilities & pymysql.constants.CLIENT.SSL:
+                self.ssl = False
+            super()._request_authentication()
+
+    class Never:
+        def __init__(self, connection: object) -> None:
+            pass
+
+        def authenticate(self, packet: object) -> None:
+            raise pymysql.err.OperationalError(0, "auth_plugin")
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return Careful(
+        host=url.host, port=url.port, user=url.username, password=url.password, database=url.database,
+        charset="utf8mb4", ssl=context, connect_timeout=SECONDS, read_timeout=SECONDS,
+        auth_plugin_map={name.encode(): Never for name in _BARE},
+    )  # fmt: skip
 
 
 def _text(value: object) -> str:

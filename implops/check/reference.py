@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from implops import kit, texts
-from implops.check import registry
-from implops.check.registry import Check
-from implops.strict_yaml import read
+from implops import texts
+from implops.check import explain, registry
+from implops.check.explain import Explained
 
 _HEAD = """# Checks
 
-Made by `make docs` from `checks/`; a test holds it to the code. `implops check SITE --explain ID` prints the same for
-one check, with the thresholds of that site and the layer that set each.
+Made by `make docs` from `checks/`; a test holds it to the code. `implops explain ID` prints the same for one check and
+the lines of the probe that read it; `implops explain ID SITE` also the thresholds of that site's hosts and the layer
+that set each.
 
 **need** is demanded (beyond it: fail), **want** is recommended (beyond it: warn). The tool's own thresholds stand in
 `checks/thresholds.yml`; a profile (`checks/profiles/NAME.yml`) replaces what it names, the site file wins over both
@@ -36,47 +34,67 @@ implops check site.yml --replay last        # judge the stored answers with toda
 implops check site.yml --format junit       # also tap, nagios (with the exit codes of its plugins)
 ```
 
-A check of your own: a Python file in `checks/` beside the site file (`implops/check/registry.py` says how); its texts
-in `checks/locale/zh-Hans.toml`.
+## Fixing
+
+Below the findings stands a sheet for every owner (`mend:` of the site file, otherwise the owner of the host), for the
+network group as a request ready to be sent; the form carries the same. What a machine can mend is declared beside the
+checks (`checks/fixes/*.py`; how: `implops/check/fixes.py`), each with a class: *safe* (nothing that runs notices),
+*restart*, *reboot*, *customer-owned*, *never* (deleting, moving, formatting).
+
+```
+implops check site.yml --fix-script fix.sh  # a script to review: sh fix.sh HOST lists, ... apply [ID], ... undo ID
+implops check site.yml --apply              # class safe only, over our own connection, then these ids again
+```
+
+A fix sets the running value and the lasting one, keeps a copy of every file it touches below `/var/lib/implops/fixes/`
+and leaves an `undo` there that brings files back byte for byte, unless somebody changed them since. A fix that fails is
+brought back at once and stops no other. What the kernel silently refuses is caught by the check that follows.
+
+## Checks of your own
+
+- A Python file in `checks/` beside the site file (`implops/check/registry.py` says how), with a fact and a probe of its
+  own where the shipped ones do not suffice, its texts in `checks/locale/zh-Hans.toml`. One that raises is an error of
+  that check alone.
+- A pytest file in `checks/testinfra/` (testinfra's `host` fixture), run over the connections that the check holds; its
+  tests are `T.FILE.TEST` in records, waivers and `--only`. An assertion is a fault, anything else raised an error.
+- What no machine can measure: `attest:` of the site file, answered by `implops check SITE --attest M01=ok --note …`. An
+  answer is bound to item, wording and host, and runs out; without one the item is 未检.
+
+## The catalogue
+
+*read by*: probes of `checks/probes/`. *cost*: 0 computed, 1 the one script a host, 2 the second trip, deep only with
+`--deep`. *fix*: class of what a machine can do; — means a person.
 
 """
+
+_COSTS = {"computed": "0", "trip1": "1", "trip2": "2", "deep": "deep"}
 
 
 def page() -> str:
     """The whole page. Raises KeyError for a check without texts."""
     checks = registry.load(None)
-    layers = {
-        "default": read(kit.files("checks", None, "thresholds.yml")["thresholds.yml"])[0],
-        "small": read(kit.files("checks/profiles", None, "small.yml")["small.yml"])[0]["thresholds"],
-    }
     rows = [
-        "| id | name | roles | severity | need / want | 检查项目 | 为什么 | 怎样处理 |",
-        "|---|---|---|---|---|---|---|---|",
+        "| id | name | roles | severity | need / want | read by | cost | 检查项目 | 为什么 | 怎样处理 | fix |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for one in checks.values():
         words = [texts.say(f"check.{one.id}.{name}", lang="zh-Hans") for name in ("title", "why", "fix")]
         roles = "all" if len(one.roles) == 4 else " ".join(one.roles)
-        cells = [one.id, one.name, roles, one.severity, _limits(one, layers), *words]
+        found = explain.explain(one, checks, None)
+        probes = " ".join(dict.fromkeys(fact.probe.removeprefix("checks/probes/") for fact in found.facts))
+        cells = [one.id, one.name, roles, one.severity, _limits(found), probes or "—", _COSTS[found.cost], *words,
+                 found.risk or "—"]  # fmt: skip
         rows.append(f"| {' | '.join(cells)} |")
     return f"{_HEAD}{len(checks)} checks.\n\n" + "\n".join(rows) + "\n"
 
 
-def _limits(check: Check, layers: dict[str, dict[str, Any]]) -> str:
-    found = []
-    for layer, values in layers.items():
-        for role, given in values.get(check.id, {}).items():
-            bounds = " / ".join(_shown(given.get(name)) for name in ("need", "want"))
-            where = " ".join(
-                word for word in ("" if role == "*" else role, "" if layer == "default" else layer) if word
-            )
-            found.append(f"{where}: {bounds}" if where else bounds)
-    return "<br>".join(found) or "—"
-
-
-def _shown(value: object) -> str:
-    if value is None:
-        return "—"
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+def _limits(found: Explained) -> str:
+    rows = []
+    for file, role, need, want in found.limits:
+        layer = "" if file == "thresholds.yml" else file.removesuffix(".yml")
+        where = " ".join(word for word in ("" if role == "*" else role, layer) if word)
+        rows.append(f"{where}: {need} / {want}" if where else f"{need} / {want}")
+    return "<br>".join(rows) or "—"
 
 
 if __name__ == "__main__":

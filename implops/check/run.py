@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
-from implops.check import coverage, differences, registry, waivers
+from implops.check import attest, coverage, custom, differences, owners, registry, waivers
 from implops.check.deep import deepen
 from implops.check.echo import prove
-from implops.check.gather import Seen, about, gather
+from implops.check.gather import Seen, about, close, gather
 from implops.check.judge import Scene, judge
 from implops.check.limits import Limits
 from implops.check.login import ask_logins
@@ -76,26 +76,31 @@ def look(
     """Ask and judge, without a record. Raises InputError for an unknown id or host, KitError, SiteError."""
     checks = registry.load(site.base)
     for id in only:
-        if id not in checks:
+        if id not in checks and not id.startswith(custom.PREFIX) and id not in {one.id for one in site.attest}:
             raise InputError("check.unknown_id", place="--only", id=id)
     for name in hosts:
         if name not in site.hosts:
             raise InputError("check.unknown_host", host=name, known=" ".join(site.hosts))
     limits = Limits(site, checks)
     chosen = [host for host in site.hosts.values() if not hosts or host.name in hosts]
-    seen = gather(site, planned, chosen)
     done = done_recipes(store)
-    ask_outside(site, seen)
-    if _has_database(site, planned, done):
-        ask_logins(site, seen)
-    if deep:
-        deepen(site, planned, seen, limits, force_io=deep.force_io)
-        prove(site, seen, _idle_seconds(limits))
-        compare(site, seen)
+    seen = gather(site, planned, chosen, hold=bool(custom.files(site)))
+    try:
+        ask_outside(site, seen)
+        if _has_database(site, planned, done):
+            ask_logins(site, seen)
+        if deep:
+            deepen(site, planned, seen, limits, force_io=deep.force_io)
+            prove(site, seen, _idle_seconds(limits))
+            compare(site, seen)
+        theirs = custom.verdicts(site, seen, only)
+    finally:
+        close(seen.values())
     scene = Scene(site, seen, planned, done, limits)
-    verdicts = judge(scene, checks, only or None)
+    verdicts = [*judge(scene, checks, only or None), *theirs]
+    verdicts += [one for one in attest.verdicts(site, store, date.today(), hosts) if not only or one.id in only]
     if not only and not hosts:
-        verdicts = waivers.apply(site, checks, verdicts, date.today())
+        verdicts = waivers.apply(site, {**custom.as_checks(theirs), **checks}, verdicts, date.today())
     return checks, seen, verdicts
 
 
@@ -136,8 +141,11 @@ def check(
         checks, seen, verdicts = look(site, store, planned, only, hosts, deep)
         for name, one in seen.items():
             evidence = tuple(run.keep(raw) for raw in one.raw.values())
-            mine = [verdict.payload() for verdict in verdicts if verdict.host == name]
-            run.event("host.checked", {"host": name, "about": about(one), "verdicts": mine}, evidence)
+            mine = [verdict for verdict in verdicts if verdict.host == name]
+            told = owners.payloads(site, mine, date.today())
+            run.event("host.checked", {"host": name, "about": about(one), "verdicts": told}, evidence)
+        if whole := owners.payloads(site, [one for one in verdicts if one.host not in seen], date.today()):
+            run.event("site.checked", {"verdicts": whole})
         chosen = {id: one for id, one in checks.items() if not only or id in only}
         covered, unlike = coverage.of(chosen, verdicts), differences.find(site, seen)
         totals = {state: sum(one.state == state for one in verdicts) for state in STATES}

@@ -199,7 +199,7 @@ def _carry_out(
 
     outcome = upgrading.Outcome(steps.carry_out(session, made, run, keys, keep, accept), saved=saved)
     if all(one.good for one in outcome.steps):
-        outcome.modules = steps.ask_modules(session, open_, run, site.with_role("app"))
+        outcome.modules = steps.ask_modules(session, open_, run, list(site.hosts.values()))
     if outcome.good:
         if site.system:
             outcome.active = going_back.settle(session, open_, release.place(site.system.name), site.deploy.keep)

@@ -92,7 +92,7 @@ def carry_out(session: Session, open_: Mapping[str, Connection], run: Run, inten
         done = steps.carry_out(session, made, run, keys)
     modules: list[dict[str, Any]] = []
     if all(one.good for one in done):
-        modules = steps.ask_modules(session, open_, run, site.with_role("app"))
+        modules = steps.ask_modules(session, open_, run, [one for one in site.hosts.values() if one.name in open_])
     good = all(one.good for one in done) and not steps.bad(modules)
     run.finish(
         "pass" if good else "fail",

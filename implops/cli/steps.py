@@ -82,9 +82,9 @@ def carry_out(
 def ask_modules(
     session: Session, open_: Mapping[str, Connection], run: Run, hosts: Sequence[Host]
 ) -> list[dict[str, Any]]:
-    """Every module on these application hosts."""
+    """Every module that is asked on one of these hosts."""
     from implops.units import format_seconds
-    from implops.verify.modules import ask_all
+    from implops.verify.modules import ask_all, modules_of
 
     site = session.site
     if site.system is None:
@@ -92,7 +92,7 @@ def ask_modules(
     found = []
     with session.phase(texts.say("deploy.asking_modules")):
         for host in hosts:
-            modules = site.system.modules
+            modules = modules_of(site, host)
             answers = ask_all(site, open_[host.name], modules, deadline=_MODULE_SECONDS, stable_for=_STABLE_SECONDS)
             for module, answer in zip(modules, answers, strict=True):
                 evidence = (run.keep(answer.body),) if answer.body else ()

@@ -62,16 +62,19 @@ def look(session: Session, open_: dict[str, Connection], earlier: Earlier | None
     if system is None:
         return Before({}, {}, False, False)
     found = going_back.releases(open_, release.place(system.name), [one.name for one in site.with_role("app")])
-    schema = executed(site, open_[site.only("db").name]) if site.database else None
-    with system.artifact.open("rb") as file:
-        artifact = hashlib.file_digest(file, "sha256").hexdigest()
-    running = [now for one in found.values() if (now := one.find(one.current))]
-    upgrade = any(one.version != system.version or artifact not in one.files for one in running)
-    pending = bool(schema) and len(system.schema_) > len(schema or ())
-    active = {host: one.current for host, one in found.items()}
     if earlier:
         was = earlier.started
         return Before(found, was["before"], was["changes_data"], was["upgrade"])
+    active = {host: one.current for host, one in found.items()}
+    running = [now for one in found.values() if (now := one.find(one.current))]
+    if not running:
+        return Before(found, active, False, False)
+    with system.artifact.open("rb") as file:
+        artifact = hashlib.file_digest(file, "sha256").hexdigest()
+    upgrade = any(one.version != system.version or artifact not in one.files for one in running)
+    # Somebody works with it: the database must tell what it has, or nothing is changed.
+    schema = executed(site, open_[site.only("db").name]) if site.database else None
+    pending = bool(schema) and len(system.schema_) > len(schema or ())
     return Before(found, active, site.database is not None and (upgrade or pending), upgrade)
 
 

@@ -267,10 +267,11 @@ def links(links: Sequence[tuple[str, str]]) -> Iterator[StringCommand]:
 
 
 @operation()
-def stage(release: Release, id: str) -> Iterator[StringCommand]:
+def stage(release: Release, id: str, unpack: str = "") -> Iterator[StringCommand]:
     """Put a release beside its place, every file checked, flushed, and renamed: a folder that is there is whole.
 
-    Secrets of its configuration travel on standard input.
+    Secrets of its configuration travel on standard input. ``unpack`` is the tar among its files whose contents are the
+    release; a single folder that holds everything in it is left out.
     """
     home, folder = release.home, f"{release.home}/{id}"
     if fact(f"if [ -f {_q(folder)}/RELEASE.json ]; then echo there; fi"):
@@ -279,17 +280,45 @@ def stage(release: Release, id: str) -> Iterator[StringCommand]:
     lines = ["set -e; umask 022", f"rm -rf {_q(part)}", f"mkdir {_q(part)}"]
     for source, name, sha256 in release.files:
         lines += [f"echo {_q(f'{sha256}  {source}')} | sha256sum --status -c -", f"cp {_q(source, f'{part}/{name}')}"]
+    if unpack:
+        tar = f"{part}/{unpack}"
+        lines += [
+            f"mkdir {_q(f'{part}/.in')}; tar -xf {_q(tar)} --no-same-owner -C {_q(f'{part}/.in')}; rm {_q(tar)}",
+            f'cd {_q(f"{part}/.in")}; set -- *; top=.; if [ $# = 1 ] && [ -d "$1" ]; then top=$1; fi',
+            f'cp -a -- "$top/." {_q(part)}; cd /; rm -rf {_q(f"{part}/.in")}; chmod -R u=rwX,go=rX {_q(part)}',
+        ]
     about = releases.note(release.version, release.run, release.digest, release.sums, release.schema)
     for one in [*release.config, File("RELEASE.json", about + "\n", "600")]:
         path = f"{part}/{one.path}"
         lines += [
+            f"mkdir -p {_q(str(Path(path).parent))}",
             f'IFS= read -r body; (umask 077; printf %s "$body" | base64 -d > {_q(path)})',
             f"chown {_q(f'{one.user}:{one.group}', path)}; chmod {_q(one.mode, path)}",
         ]
-    lines += [f"sync {_q(part)}/* {_q(part)}", f"rm -rf {_q(folder)}", f"mv -T {_q(part, folder)}", f"sync {_q(home)}"]
+    lines += [f"sync -f {_q(part)}", f"rm -rf {_q(folder)}", f"mv -T {_q(part, folder)}", f"sync {_q(home)}"]
     bodies = [*(one.text for one in release.config), about + "\n"]
     stdin = "".join(f"{base64.b64encode(text.encode()).decode()}\n" for text in bodies)
     yield StringCommand(guarded("\n".join(lines), 300), _stdin=stdin)
+
+
+@operation()
+def unpack(archive: str, sha256: str, place: str) -> Iterator[StringCommand]:
+    """``place`` (a link) shows what is in a tar of the bundle: unpacked beside it, flushed, switched by one rename.
+
+    A single folder that holds everything in the tar is left out.
+    """
+    folder = f"{place}-{sha256[:12]}"
+    if fact(f"readlink {_q(place)}; [ -d {_q(folder)} ] && echo there; true").split() == [folder, "there"]:
+        return
+    part, link = f"{folder}.part", f"{place}.part"
+    command = f"""set -e; umask 022
+echo {_q(f"{sha256}  {archive}")} | sha256sum --status -c -
+rm -rf {_q(part, folder)}; mkdir -p {_q(part)}
+tar -xf {_q(archive)} --no-same-owner -C {_q(part)}
+cd {_q(part)}; set -- *; top={_q(part)}; if [ $# = 1 ] && [ -d "$1" ]; then top={_q(part)}/$1; fi
+chmod -R u=rwX,go=rX "$top"; sync -f "$top"; cd /; mv -T "$top" {_q(folder)}; rm -rf {_q(part)}
+rm -f {_q(link)}; ln -s {_q(folder, link)}; mv -fT {_q(link, place)}; sync {_q(str(Path(place).parent))}"""
+    yield StringCommand(guarded(command, 300))
 
 
 @operation()

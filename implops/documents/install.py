@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from implops import texts
-from implops.documents.common import Frame, clock, duration, error_text, mono, short_hash
+from implops.documents.common import Frame, answered, clock, duration, error_text, mono, short_hash
 from implops.documents.model import Cell, Column, Document, Language, Part, State, Table
 from implops.store import Event, Store
 from implops.units import format_size
@@ -250,7 +250,7 @@ def _modules(frame: Frame) -> Table:
     )  # fmt: skip
     rows: list[Row] = []
     for one in _asked(frame):
-        told = error_text(one["error"], frame.language) if one["error"] else f"HTTP {one['status']}"
+        told = error_text(one["error"], frame.language) if one["error"] else answered(frame, one)
         rows.append((one["name"], one["requirement"], one["host"], mono(one["url"]), told, duration(one["ms"]),
                      frame.result(one["state"])))  # fmt: skip
     return Table(frame.say("form_install.modules"), columns, tuple(rows), empty=frame.say("form_install.no_modules"))
@@ -290,6 +290,11 @@ def _faults(frame: Frame) -> Table | None:
             mended = last.sequence > event.sequence and last.payload["state"] in ("good", "kept")
             handling = "mended" if mended else "rolled_back" if frame.of_kind("deploy.rolled_back") else "open"
             rows.append((event.payload["host"], _named(event.payload, frame), _fault(frame, error),
+                         frame.say(f"form_install.handling.{handling}")))  # fmt: skip
+    for one in _asked(frame):
+        if one["state"] == "fail":
+            handling = "rolled_back" if frame.of_kind("deploy.rolled_back") else "open"
+            rows.append((one["host"], one["name"], error_text(one["error"], frame.language),
                          frame.say(f"form_install.handling.{handling}")))  # fmt: skip
     return Table(frame.say("form_install.faults"), columns, tuple(rows)) if rows else None
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from implops.facts.base import Fact, NotMeasured, Section, Unknown, attempt, to_int
+from implops.site import Host
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,8 @@ class Nic:
     mac: str
     mtu: int
     speed: int  # Mb/s; 0 when the driver does not say
+    duplex: str = "-"  # full, half; "-" when the driver does not say
+    errors: int = 0  # received and sent, since the host started
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,12 @@ class Network(Fact, section="network"):
         )
 
 
+def carrier(network: Network, host: Host) -> str:
+    """The interface that has the host's address; empty when none has."""
+    addresses = network.ask("addresses")
+    return "" if isinstance(addresses, Unknown) else str(addresses.get(host.address, "")).partition("@")[0]
+
+
 def _addresses(section: Section) -> dict[str, str]:
     found = {}
     for line in section.all("address"):
@@ -51,9 +60,10 @@ def _addresses(section: Section) -> dict[str, str]:
 
 
 def _nic(line: str) -> Nic:
-    name, mac, mtu, speed = line.split()
+    name, mac, mtu, speed, duplex, received, sent = line.split()
     known = re.fullmatch(r"[0-9]{1,9}", speed)
-    return Nic(name, mac, to_int(mtu, "mtu"), int(speed) if known else 0)
+    errors = sum(to_int(one, "errors") for one in (received, sent) if one != "-")
+    return Nic(name, mac, to_int(mtu, "mtu"), int(speed) if known else 0, duplex, errors)
 
 
 def _servers(section: Section) -> tuple[str, ...]:
@@ -100,10 +110,14 @@ class Ports(Fact, section="ports"):
 
 
 def _listeners(section: Section) -> tuple[Listener, ...]:
-    about = {}
+    owners, limits = {}, {}
     for line in section.all("process"):
-        pid, uid, nofile = line.split()
-        about[pid] = (to_int(uid, "uid"), int(nofile) if nofile.isdigit() else 2**31)
+        match = re.fullmatch(r"/proc/([0-9]+)/(?:status:Uid: +([0-9]+) .*|limits:Max open files +(\S+) .*)", line)
+        if match and match[2]:
+            owners[match[1]] = to_int(match[2], "uid")
+        elif match:
+            limits[match[1]] = int(match[3]) if match[3].isdecimal() else 2**31
+    about = {pid: (uid, limits[pid]) for pid, uid in owners.items() if pid in limits}
     found = []
     root = section.number("root") == 0
     for line in section.all("listen"):

@@ -38,6 +38,15 @@ Version = Annotated[str, _form("version", r"[0-9A-Za-z][0-9A-Za-z.+~-]{0,40}", "
 Domain = Annotated[str, _form("domain", r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}", "his.example")]
 AbsolutePath = Annotated[str, _form("path", r"(/[A-Za-z0-9._-]+)+|/", "/data/pg")]
 UrlPath = Annotated[str, _form("url", r"/[A-Za-z0-9._~/%?&=+-]*", "/his/login")]
+# A path inside a release: never absolute, never upwards.
+InsidePath = Annotated[
+    str, _form("inside", r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*", "config/application.properties")
+]
+# One word of a start command; systemd's specifiers (%) and variables ($) are escaped by the recipe.
+Argument = Annotated[str, _form("argument", r"[\x21-\x7e]{1,400}", "--spring.profiles.active=prod")]
+JavaName = Annotated[str, _form("java_name", r"[A-Za-z_$][\w$]*(\.[A-Za-z_$][\w$]*)*", "nu.validator.servlet.Main")]
+UnitName = Annotated[str, _form("unit", r"[A-Za-z0-9][A-Za-z0-9@._-]{0,100}", "nginx.service")]
+ProcessName = Annotated[str, _form("process", r"[A-Za-z0-9][A-Za-z0-9@._+-]{0,60}", "java")]
 Locale = Annotated[str, _form("locale", r"[a-z]{2,3}_[A-Z]{2}\.(UTF-8|utf8)|C\.UTF-8", "zh_CN.UTF-8")]
 Zone = Annotated[str, _form("zone", r"[A-Za-z_]+(/[A-Za-z0-9_+-]+){0,2}", "Asia/Shanghai")]
 # Of utf8mb4 only: a collation of another character set cannot hold every character.
@@ -69,6 +78,13 @@ def _duration(value: object) -> float:
     return parse_duration(value)
 
 
+def _days(value: object) -> int:
+    days = parse_duration(value) / 86400
+    if days != int(days) or not 1 <= days <= 3660:
+        raise ValueError(f"days|{value}|5 d")
+    return int(days)
+
+
 def _milliseconds(value: object) -> int:
     return round(parse_duration(value) * 1000)
 
@@ -84,6 +100,8 @@ Port = Annotated[int, BeforeValidator(_port)]
 Address = Annotated[str, BeforeValidator(_address)]
 Size = Annotated[int, BeforeValidator(_size)]
 Duration = Annotated[float, BeforeValidator(_duration)]
+# Whole days, written as a duration: "5 d".
+Days = Annotated[int, BeforeValidator(_days)]
 # Whole milliseconds: a record holds no floats.
 Milliseconds = Annotated[int, BeforeValidator(_milliseconds)]
 LocalPath = Annotated[Path, BeforeValidator(_path)]

@@ -14,25 +14,35 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraint
 from implops.site.fields import (
     AbsolutePath,
     Address,
+    Argument,
     Collation,
+    Days,
     Domain,
+    Duration,
     Encoding,
     GroupName,
     HostName,
+    InsidePath,
+    JavaName,
     Locale,
     LocalPath,
     Milliseconds,
     MountOption,
     Port,
+    ProcessName,
     SecretField,
     Size,
     SqlName,
+    UnitName,
     UrlPath,
     Version,
     Word,
     Zone,
 )
 
+# The architecture that everything here is proved on.
+ARCH = "amd64"
+TOMCAT_PORT = 8080
 ROLES = ("db", "app", "dns", "storage")
 Role = Literal["db", "app", "dns", "storage"]
 # The applications' share of the database's connections; the rest is for psql, the import and administrators.
@@ -71,6 +81,8 @@ class Host(Part):
     address: Address
     roles: list[Role] = Field(min_length=1)
     owner: Text = "-"
+    # Room and rack, printed on the check sheet.
+    place: Text = "-"
     port: Port | None = None
     # Software of ours is there already and is meant to be (OS12).
     existing: bool = False
@@ -137,21 +149,40 @@ class Dns(Part):
 
 class Jdk(Part):
     major: Literal[8, 11, 17, 21]
+    # A JDK that the engineer brings, instead of Debian's package.
+    archive: LocalPath | None = None
+
+    @property
+    def home(self) -> str:
+        """JAVA_HOME on the hosts."""
+        return f"/opt/implops/jdk/{self.major}" if self.archive else f"/usr/lib/jvm/java-{self.major}-openjdk-{ARCH}"
 
 
 class Tls(Part):
-    cert: LocalPath
-    key: SecretField
+    """The certificate that users see: given files, or (``tls: generate``) one of an authority of the site's own."""
+
+    cert: LocalPath | None = None
+    key: SecretField | None = None
+    generate: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _word(cls, given: Any) -> Any:
+        return {"generate": True} if given == "generate" else given
 
 
 class Web(Part):
-    tomcat: Literal[9, 10, 11]
-    heap: Size
+    # Of a WAR; a program with a port of its own needs none.
+    tomcat: Literal[9, 10, 11] | None = None
+    # A Tomcat that the engineer brings, instead of Debian's package.
+    archive: LocalPath | None = None
+    heap: Size = 512 * 2**20
     proxy: Literal["nginx"] = "nginx"
     port: Port = 80
+    tls: Tls | None = None
+    tls_port: Port = 443
     # Connections that one application host keeps to the database; a share of max_connections when not named.
     pool: Annotated[int, Field(ge=1, le=5000)] | None = None
-    tls: Tls | None = None
 
 
 class AppLogin(Part):
@@ -196,6 +227,9 @@ class Database(Part):
         return {"port": 5432, "encoding": "UTF8", **given}
 
 
+MODULE_KINDS = ("url", "tcp", "sql", "process", "systemd", "log")
+
+
 class Expect(Part):
     status: Annotated[int, Field(ge=100, le=599)] = 200
     text: Text | None = None
@@ -204,19 +238,70 @@ class Expect(Part):
     time: Milliseconds | None = None
 
 
+class LogPattern(Part):
+    """A line that the end of the file must hold (extended regular expression)."""
+
+    file: AbsolutePath
+    pattern: Text
+    # The pattern must *not* stand there.
+    absent: bool = False
+
+
+class Sql(Part):
+    """One query of one value, asked on the database host as the owner of the schema, read only."""
+
+    query: Text
+    value: Annotated[str, StringConstraints(max_length=200)]
+
+
 class Module(Part):
+    """A part of the system that can be asked whether it works: exactly one of url, tcp, sql, process, systemd, log."""
+
     id: Word
     name: Text
-    url: UrlPath
+    url: UrlPath | None = None
     expect: Expect = Expect()
+    tcp: Port | None = None
+    sql: Sql | None = None
+    process: ProcessName | None = None
+    systemd: UnitName | None = None
+    log: LogPattern | None = None
+    # Where it is asked; by default the application hosts, for sql the database host.
+    role: Role | None = None
+    deadline: Duration | None = None
+    interval: Duration = 0.5
+    stable_for: Duration = 2.0
     requirement: Text = "-"
+
+    @property
+    def kind(self) -> str:
+        return next((kind for kind in MODULE_KINDS if getattr(self, kind) is not None), "")
+
+    @property
+    def asked_role(self) -> str:
+        return self.role or ("db" if self.sql else "app")
+
+
+class Start(Part):
+    """How a jar or an archive is started. ``main``: a class instead of the jar's own; ``command``: in the archive."""
+
+    main: JavaName | None = None
+    command: InsidePath | None = None
+    options: list[Argument] = Field(default_factory=list)
+    arguments: list[Argument] = Field(default_factory=list)
+    heap: Size | None = None
 
 
 class System(Part):
     name: Word
     version: Version
-    kind: Literal["war"]
+    kind: Literal["war", "jar", "archive"]
     artifact: LocalPath
+    # Of a jar or an archive: the port it listens on, and how it is started.
+    port: Port | None = None
+    start: Start = Start()
+    # Path inside the release -> template here (Jinja2): configuration, rendered with the site's values.
+    config: dict[InsidePath, LocalPath] = Field(default_factory=dict)
     schema_: list[LocalPath] = Field(default_factory=list, alias="schema")
     modules: list[Module] = Field(min_length=1)
 
@@ -296,6 +381,28 @@ class Signatures(Part):
     signers: LocalPath | None = None
 
 
+class Mend(Part):
+    """Who puts right what a check finds, by its kind; otherwise the owner of the host. ``due``: days to do it."""
+
+    network: Text | None = None
+    system: Text | None = None
+    storage: Text | None = None
+    database: Text | None = None
+    application: Text | None = None
+    due: Days | None = None
+
+
+class Attest(Part):
+    """What no machine can measure; a person answers for it. ``required``: a missing or bad answer shuts the gate."""
+
+    id: Annotated[str, StringConstraints(pattern=r"^M[0-9]{2}$")]
+    title: Text
+    hosts: list[HostName] = Field(default_factory=list)
+    owner: Text = "-"
+    required: bool = False
+    valid: Days = 90
+
+
 class Lab(Part):
     """Only in sites that exist in the lab; such a site's documents are stamped 演练."""
 
@@ -330,6 +437,8 @@ class Site(Part):
     backup: Backup | None = None
     waive: list[Waiver] = Field(default_factory=list)
     signatures: Signatures | None = None
+    mend: Mend = Mend()
+    attest: list[Attest] = Field(default_factory=list)
     lab: Lab | None = None
 
     _path: Path = PrivateAttr(Path())
@@ -374,6 +483,11 @@ class Site(Part):
         data = json.dumps(self.model_dump(mode="json", by_alias=True), sort_keys=True, ensure_ascii=False)
         # Paths are resolved against the folder of the site file, which may move between the check and the deploy.
         return hashlib.sha256(data.replace(str(self.base), ".").encode()).hexdigest()
+
+    @property
+    def backend_port(self) -> int:
+        """Where the business system itself listens on its host; users come through the proxy."""
+        return (self.system.port if self.system else None) or TOMCAT_PORT
 
     def with_role(self, role: str) -> list[Host]:
         """The hosts of a role, in the order of the site file."""

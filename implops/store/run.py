@@ -50,7 +50,7 @@ def record(
         "site_sha256": site.model_sha256,
         "lab": site.is_lab,
         "hosts": {
-            host.name: {"address": host.address, "roles": list(host.roles), "owner": host.owner}
+            host.name: {"address": host.address, "roles": list(host.roles), "owner": host.owner, "place": host.place}
             for host in site.hosts.values()
         },
     }

@@ -289,7 +289,8 @@ def _plain(value: Cell | str) -> str:
 
 def _height(text: str, width: float) -> float:
     """Points of a row that shows ``text`` in a column; Excel itself grows no row of a merged or opened file."""
-    room = max(2, int(width) - 1)
+    # Ten points are a little narrower than the digit that the width counts; half a digit is the margin.
+    room = max(2, int(width * 1.05 - 0.5))
     lines = sum(_lines(line, room) for line in text.split("\n"))
     return min(_HIGHEST, max(18.0, lines * _LINE + 4))
 

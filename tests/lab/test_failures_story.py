@@ -96,8 +96,9 @@ def test_2_a_second_operator_is_told_who_and_a_cut_cable_is_noticed(site: Site, 
     process = start(site, "--resume", "last")
 
     def installing() -> bool:
-        seen = ssh(site, "db1", "cat /var/lib/implops/jobs/*/out 2>/dev/null | grep -c 'Setting up postgresql-common '")
-        return seen.stdout.strip() not in ("", "0")
+        seen = lab.enter(site, "db1", ["sh", "-c", "cat /var/lib/implops/jobs/*/out 2>/dev/null"]).stdout
+        assert process.poll() is None, "the deployment ended before it could be disturbed"
+        return "Setting up postgresql-common " in seen
 
     until("packages are being installed on db1", installing)
     # Somebody else with a copy of the folder on another laptop.
@@ -131,7 +132,8 @@ HOLD = (
 
 def test_3_a_held_package_lock_has_a_holder_and_a_deadline(site: Site) -> None:
     # What ran on db1 when the cable was cut has come to its end by itself.
-    until("the job on db1 ended", lambda: ssh(site, "db1", "ls /var/lib/implops/jobs/*/rc").returncode == 0)
+    ended = ["sh", "-c", "ls /var/lib/implops/jobs/*/rc"]
+    until("the job on db1 ended", lambda: lab.enter(site, "db1", ended).returncode == 0)
     if ssh(site, "app1", "dpkg -l tomcat10 2>/dev/null | grep -q ^ii").returncode == 0:
         ssh(site, "app1", "sudo -n apt-get remove -y -q nginx-light >/dev/null 2>&1")
     lab.enter(site, "app1", ["systemd-run", "-q", "--unit=holder", "sh", "-c", HOLD])

@@ -61,7 +61,7 @@ set sql_mode STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_AUTO_CREATE_USER,
 set max_connections 151
 set character_set_server utf8mb4
 set max_allowed_packet 67108864
-set collation_server utf8mb4_general_ci
+set collation_server utf8mb4_nopad_bin
 set innodb_doublewrite ON
 set sync_binlog 0
 set innodb_buffer_pool_size 134217728
@@ -72,7 +72,7 @@ set datadir /data/pg/
 set read_only OFF
 set log_bin OFF
 set time_zone SYSTEM
-database his utf8mb4 utf8mb4_general_ci -
+database his utf8mb4 utf8mb4_nopad_bin -
 set size 4079616
 set zones 1784
 right his_app SELECT true
@@ -158,7 +158,7 @@ FAULTS = [
     ("mariadb", "set version 10.11.19", "set version 10.6.9", "DB01", "", "mariadb 10.6"),
     ("mariadb", "set character_set_server utf8mb4", "set character_set_server latin1", "DB02", "character_set_server",
      "latin1"),
-    ("mariadb", "set collation_server utf8mb4_general_ci", "set collation_server latin1_swedish_ci", "DB03",
+    ("mariadb", "set collation_server utf8mb4_nopad_bin", "set collation_server latin1_swedish_ci", "DB03",
      "collation_server", "latin1_swedish_ci"),
     ("mariadb", "set lower_case_table_names 0", "set lower_case_table_names 1", "DB04", "", "1"),
     ("mariadb", "set innodb_flush_log_at_trx_commit 1", "set innodb_flush_log_at_trx_commit 2", "DB07",

@@ -71,7 +71,7 @@ def test_stored_answers_are_judged_as_they_were_and_by_new_thresholds(site: Site
     one = next(one for one in stricter if one.id == "LIM07")
     assert (one.state, one.result.source) == ("warn", "profile")
     assert "1000000000" in one.result.required
-    assert history.not_passed(store, run.id) == tuple(
+    assert history.not_passed(store) == tuple(
         dict.fromkeys(one.id for one in first if one.state in ("fail", "warn", "error", "absent"))
     )
     assert history.find(store, "last") == run.id == history.find(store, run.id[-6:].lower())
@@ -97,12 +97,42 @@ def test_what_is_new_cleared_and_drifted() -> None:
     ]  # fmt: skip
 
 
+def test_a_host_that_is_away_is_one_change_and_clears_nothing() -> None:
+    before = [verdict("DSK03", "warn", target="/data"), verdict("MEM01", "pass"), verdict("OS01", "fail")]
+    after = [verdict("DSK03", "absent"), verdict("MEM01", "absent"), verdict("OS01", "absent")]
+    found = history.compare([one.payload() for one in before], after)
+    assert [(one.kind, one.host) for one in found] == [("away", "db1")]
+    assert history.compare([one.payload() for one in after], after) == []
+
+
+def test_a_run_of_some_checks_clears_only_what_it_asked() -> None:
+    before = [verdict("DSK03", "warn", target="/data"), verdict("DSK03", "warn", target="/"), verdict("OS01", "fail")]
+    found = history.compare([one.payload() for one in before], [verdict("DSK03", "warn", target="/")], whole=False)
+    assert [(one.kind, one.id, one.target) for one in found] == [("cleared", "DSK03", "/data")]
+
+
+def test_what_is_known_is_the_last_complete_check_and_what_was_asked_again(site: Site, store: Store) -> None:
+    def checked(complete: bool, *verdicts: Verdict) -> None:
+        with record(store, site, "check", "王工/1", {}) as run:
+            run.event("host.checked", {"host": "db1", "verdicts": [one.payload() for one in verdicts]})
+            run.finish("fail", {"complete": complete})
+
+    with pytest.raises(InputError):
+        history.not_passed(store)
+    checked(True, verdict("OS01", "fail"))
+    checked(True, verdict("MEM01", "fail"), verdict("DSK03", "warn", target="/"), verdict("DSK03", "warn", target="/b"))
+    checked(False, verdict("DSK03", "pass", target="/"))
+    checked(False, verdict("SEC03", "fail"))
+    assert history.not_passed(store) == ("MEM01", "SEC03")
+    assert len(history.standing(store)) == 3
+
+
 EVERY = [verdict("A1", "pass", "<1 & \"2\""), verdict("A2", "fail"), verdict("A3", "error", note="reason.tool"),
          verdict("A4", "skip", note="no_dns"), verdict("A5", "warn"), verdict("A6", "absent")]  # fmt: skip
 
 
 def test_junit_counts_what_failed_what_was_not_measured_and_what_does_not_apply() -> None:
-    suite = ET.fromstring(formats.junit(EVERY, lambda one: "title # <x>"))[0]  # noqa: S314 - our own text
+    suite = ET.fromstring(formats.junit(EVERY, lambda one: "title # <x>", lambda one: "\x1bsaid"))[0]  # noqa: S314 - our own text
     assert suite.attrib == {"name": "db1", "tests": "6", "failures": "2", "errors": "1", "skipped": "1"}
     assert [next(iter(case)).tag for case in suite] == [
         "system-out",
@@ -115,7 +145,7 @@ def test_junit_counts_what_failed_what_was_not_measured_and_what_does_not_apply(
 
 
 def test_tap_has_a_line_for_every_verdict() -> None:
-    lines = formats.tap(EVERY, lambda one: "t # t").splitlines()
+    lines = formats.tap(EVERY, lambda one: "t # t", lambda one: "a\nb").splitlines()
     assert lines[:2] == ["TAP version 13", "1..6"]
     assert [line.split(" - ")[0] for line in lines[2:]] == ["ok 1", "not ok 2", "not ok 3", "ok 4", "ok 5", "not ok 6"]
     assert lines[5].endswith("# SKIP")

@@ -17,7 +17,7 @@ from implops.check.gather import Seen, kinds
 from implops.check.judge import Scene, judge
 from implops.check.limits import Limits
 from implops.check.model import Result, Verdict
-from implops.cli.check import told
+from implops.cli.findings import told
 from implops.errors import KitError, SiteError
 from implops.facts.base import Fact, Section, Unknown, build
 from implops.facts.planned import Planned

@@ -88,6 +88,20 @@ def test_a_zone_is_given_to_nobody(site: Site) -> None:
     assert not [one for one in verdicts(site, {"app1": [silent]}, "DNS10") if one.host == "app1"]
 
 
+def two_servers(site: Site) -> Site:
+    """A second name server on sto1."""
+    hosts = {**site.hosts, "sto1": site.hosts["sto1"].model_copy(update={"roles": ["storage", "dns"]})}
+    for name, host in hosts.items():
+        host._name = name
+    return _with(site, hosts=hosts)
+
+
+def test_the_second_name_server_must_get_the_zone_from_the_first(site: Site) -> None:
+    for code, records, state in ((0, (SOA,), "pass"), (5, (), "warn")):
+        facts = {"sto1": [names(line(*AXFR, reply("AXFR", "his.example", *records, code=code)))]}
+        assert [one.state for one in verdicts(two_servers(site), facts, "DNS10") if one.host == "sto1"] == [state]
+
+
 @pytest.mark.parametrize(
     ("seen", "transfer", "recursion"),
     [
@@ -118,10 +132,7 @@ def test_forwarders_must_answer_and_the_sites_hosts_may_ask(site: Site) -> None:
 
 
 def test_serials_of_two_servers_are_compared_and_a_missing_one_is_no_pass(site: Site) -> None:
-    hosts = {**site.hosts, "sto1": site.hosts["sto1"].model_copy(update={"roles": ["storage", "dns"]})}
-    for name, host in hosts.items():
-        host._name = name
-    mine = _with(site, hosts=hosts)
+    mine = two_servers(site)
     other = dns.rrset.from_text("his.example.", 1, "IN", "SOA", "a. b. 2026112602 1 2 3 4")
     first = line("10.77.1.13", "udp", "SOA", "his.example", reply("SOA", "his.example", SOA))
 

@@ -32,37 +32,57 @@ WAIVED = {"reason": "扩容中", "approver": "李工", "until": "2026-12-31"}
 
 def about(error: dict[str, Any] | None = None) -> dict[str, Any]:
     return {"address": "10.77.1.11", "roles": ["db"], "virt": "kvm", "os": "Debian", "kernel": "6.1", "cpus": 4,
-            "memory": 8 * 2**30, "error": error}  # fmt: skip
+            "memory": 8 * 2**30, "disks": {"/": 40 * 2**30, "/data": 200 * 2**30}, "error": error}  # fmt: skip
 
 
 def checked(store: Store, site: Site) -> str:
+    asked = {"source": "db1", "source_address": "10.77.1.11", "target": "sto1", "address": "10.77.1.14", "port": "22",
+             "protocol": "tcp", "why": "SFTP"}  # fmt: skip
     with record(store, site, "check", "王工/1", {}) as run:
         run.event("host.checked", {"host": "db1", "about": about(), "verdicts": [
             verdict("MEM01", "pass", actual="8 GiB", required="≥ 4 GiB", source="site"),
-            verdict("SEC03", "fail", target="5432", actual="mysqld 0.0.0.0", note="port_taken"),
+            verdict("SEC03", "fail", target="5432", actual="mysqld 0.0.0.0", note="port_taken", owner="信息科 DBA",
+                    due="2026-11-30"),
+            verdict("NET01", "fail", target="→ sto1:22/tcp", actual="timeout", owner="网络组", request=asked),
             verdict("DSK03", "waived", actual="85 %", params=WAIVED),
             verdict("TIM01", "error", note="reason.timeout", params={"detail": "chronyc"}),
-        ]})  # fmt: skip
+        ]}, (run.keep(b"raw"),))  # fmt: skip
         away = {"key": "remote.timeout", "params": {"host": "app1", "address": "x", "port": "22", "seconds": "10"}}
         gone = [verdict(id, "absent", note=away["key"], params=away["params"]) for id in ("MEM01", "SEC03", "CPU01")]
         run.event("host.checked", {"host": "app1", "about": about(away), "verdicts": gone})
+        missing = verdict("M01", "error", note="attest_missing", owner="机房", params={"title": "UPS"}) | {"host": "*"}
+        run.event("site.checked", {"verdicts": [missing]})
         run.finish("fail", {"collected": "2026-11-24T10:00:00+08:00", "site_hash": "0" * 64})
     return run.id
 
 
-def test_the_environment_sheet_puts_first_what_has_to_be_done(store: Store, site: Site) -> None:
+def test_the_environment_sheet_says_who_does_what_until_when(store: Store, site: Site) -> None:
     document = render.build(store, checked(store, site), "ENV", "HIS-TEST-ENV-0001")
-    to_do = table(document, "客户待办")
-    # An absent host is one line, not one for each of its checks.
-    assert [row[1] for row in to_do] == ["db1", "app1", "db1"]
-    assert to_do[0][0] == "信息科 DBA"
-    assert "mysqld 0.0.0.0" in to_do[0][3]
-    assert "端口已被占用" in to_do[0][3]
+    titles = [part.title for part in document.parts if isinstance(part, Table)]
+    assert titles == ["A 主机", "B 检查项", "C 客户待办", "C 附 网络开通申请", "D 豁免", "E 证据"]
+    hosts = table(document, "主机")
+    assert hosts[0][8] == "/ 40 GiB\n/data 200 GiB"
+    assert [row[-1] for row in hosts] == ["✔ 已到位", "◌ 未到位"]
     rows = table(document, "检查项")
-    assert [row[8] for row in rows][:2] == ["✘ 不合格", "◌ 未到位"]
-    assert rows[-1][5:8] == ["≥ 4 GiB", "8 GiB", "站点文件"]
-    assert "命令超时:chronyc" in next(row for row in rows if row[3] == "TIM01")[6]
+    # A host that is away is one line, not one for each of its checks; the totals count them all.
+    assert [row[6] for row in rows] == ["✘ 不合格", "✘ 不合格", "◌ 未到位", "? 未检", "? 未检", "~ 豁免", "✔ 合格"]
+    assert "全部 3 项" in rows[2][3]
+    assert "未到位\u00a03" in header(document, "统计")
+    assert rows[-1][3:8] == ["MEM01 内存容量", "≥ 4 GiB(站点文件)", "8 GiB", "✔ 合格", "E1"]
+    assert rows[-1][8:] == ["—", "—"]
+    assert rows[0][8:] == ["信息科 DBA(C 1)", "2026-11-30"]
+    assert rows[1][8] == "网络组(C 2)"
+    assert "命令超时:chronyc" in next(row for row in rows if "TIM01" in row[3])[5]
+    assert next(row for row in rows if row[3].startswith("M01"))[1:3] == ["人工确认", "现场"]
+    to_do = table(document, "客户待办")
+    assert [row[0] for row in to_do] == ["1", "2", "3", "4", "5"]
+    assert "mysqld 0.0.0.0(端口已被占用)" in to_do[0][3]
+    assert [row[5] for row in to_do] == ["信息科 DBA", "网络组", "信息科", "信息科 DBA", "机房"]
+    (asked,) = table(document, "网络开通申请")
+    assert asked[1:8] == ["db1", "10.77.1.11", "sto1", "10.77.1.14", "22", "TCP", "SFTP"]
     assert table(document, "豁免")[0][3:] == ["扩容中", "李工", "2026-12-31"]
+    evidence = table(document, "证据")
+    assert [(row[0], row[1], row[3], len(row[4])) for row in evidence] == [("E1", "db1", "1", 64)]
     assert "不合格" in header(document, "结论")
 
 
