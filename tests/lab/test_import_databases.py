@@ -1,4 +1,3 @@
-# ruff: noqa: S608 - the statements are the test's own
 """Loading into both engines: every mode, proved; whatever dies on the way, the table is as it was, or is the file."""
 
 from __future__ import annotations
