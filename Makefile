@@ -4,7 +4,7 @@ SHELL := /bin/sh
 PY := .venv/bin/python
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup demo test test-unit test-lab test-full lint bench bench-check docs fresh-test clean
+.PHONY: help setup demo test test-unit test-lab test-full kill-test lint bench bench-check bench-deploy mutation docs offline-kit fresh-test clean
 
 help:           ## this list
 	@sed -n 's/^\([a-z-]*\): .*##/  make \1  -/p' Makefile
@@ -27,7 +27,11 @@ test-lab: setup
 	$(PY) -m pytest tests/lab -m "not full"
 
 test-full: setup     ## the long stories too (every point of a kill, every fault)
+	.ci/setup full
 	$(PY) -m pytest tests
+
+kill-test: setup     ## deployments killed (SIGKILL) sixty times and resumed: the end must be that of an undisturbed one
+	$(PY) -m pytest tests/lab/test_kill_story.py -s
 
 lint: setup     ## ruff, mypy --strict, direction of imports
 	.venv/bin/ruff check .
@@ -35,13 +39,22 @@ lint: setup     ## ruff, mypy --strict, direction of imports
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-bench: bench-check   ## all benchmarks
+bench: bench-check bench-deploy   ## all benchmarks
 
 bench-check: setup   ## implops check against the bare floor and peers on 20 lab hosts, and on 100
 	$(PY) bench/bench_check.py
 
+bench-deploy: setup   ## implops deploy against the bare floor, and its second run against pyinfra's CLI and Ansible
+	$(PY) bench/bench_deploy.py
+
+mutation: setup      ## every check given its fault on real hosts, healthy hosts of Debian 12 and 13; writes docs/mutation.md
+	PYTHONPATH=tests:tests/lab IMPLOPS_OPERATOR=mutation/M001 $(PY) -m mutation
+
 docs: setup     ## regenerate the generated pages
 	$(PY) -m implops.check.reference > docs/checks.md
+
+offline-kit: setup   ## implops itself for a laptop without a network: one file in dist/
+	.ci/offline-kit
 
 fresh-test:     ## make demo and make test in a minimal Debian 12 root
 	.ci/fresh-test

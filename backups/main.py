@@ -22,13 +22,14 @@ from pathlib import Path
 import mariadb
 import postgresql
 import program
+import restore
 from repository import Failed, Repository, Unsure
 
 CONFIG = Path("/etc/implops/backup/config.json")
 STATE = Path("/var/lib/implops/backup")
 LOCK = Path("/run/implops-backup.lock")
 # Backups that stand for a stage of the project: the way back to it.
-MILESTONES = ("deploy", "after_import")
+MILESTONES = ("before_deploy", "deploy", "after_import")
 ENGINES = {"postgresql": postgresql, "mariadb": mariadb, "files": program}
 
 
@@ -39,11 +40,13 @@ class Stop(Exception):
 def main() -> int:
     parser = argparse.ArgumentParser(prog="implops-backup")
     verbs = parser.add_subparsers(dest="verb", required=True)
-    for name in ("run", "drill"):
+    for name in ("run", "drill", "restore"):
         one = verbs.add_parser(name)
         one.add_argument("--job", required=True)
         one.add_argument("--run", default=f"{datetime.now():%Y%m%dT%H%M%S}-{secrets.token_hex(3)}")
         one.add_argument("--trigger", default="manual")
+        if name == "restore":
+            one.add_argument("--backup", required=True, help="the backup's run")
         one.add_argument("--wait", type=int, default=0, help="seconds to wait for another run")
     verbs.add_parser("init")
     verbs.add_parser("ready")
@@ -116,6 +119,11 @@ def _work(given: argparse.Namespace, config: dict, repository: Repository) -> in
             engine.backup(job, repository, ["implops", f"run={given.run}", f"job={given.job}"], status)
             status["state"], code = "complete", 0
             status["retention"] = repository.retain(given.job, job["keep"], _kept(given.job, given.run))
+        elif given.verb == "restore":
+            if job["engine"] != "postgresql":
+                raise Unsure("no_restore", job["engine"])
+            restore.restore(job, repository, restore.find(STATE / "status", given.job, given.backup), given.run, status)
+            status["state"], code = "complete", 0
         else:
             _drill(engine, job, given, repository, status)
             code = {"equal": 0, "different": 1}[status["verdict"]]

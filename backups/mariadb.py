@@ -1,4 +1,3 @@
-# ruff: noqa: S608 - the names in a statement come from the site file, which takes none that needs quoting
 """MariaDB: the system's databases at one instant, with a fingerprint of every table taken in that instant; accounts."""
 
 from __future__ import annotations

@@ -194,11 +194,16 @@ def _load(job: dict, repository: Repository, members: dict, socket: Path) -> Non
         "postgres",
         "--exit-on-error",
     ]
+    feed(_as_postgres(*restore, "--no-tablespaces", "--no-subscriptions"), repository, dump)
+
+
+def feed(command: list, repository: Repository, dump: dict) -> None:
+    """Give a dump to a loader while its SHA-256 is taken. Raises Failed unless every byte came and was taken."""
     digest = hashlib.sha256()
     with repository.open(dump["snapshot"], dump["name"]) as reader:
         loader = subprocess.Popen(
-            _as_postgres(*restore, "--no-tablespaces", "--no-subscriptions"), stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd="/", preexec_fn=tied,
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd="/",
+            preexec_fn=tied,
         )  # fmt: skip
         for block in iter(lambda: reader.stdout.read(1 << 20), b""):
             digest.update(block)

@@ -53,14 +53,20 @@ def address(case):
 @check("ACC08", "host.unique", scope="site")
 def unique(case):
     """Cloned machines share what must be each one's own."""
+
+    def marks(one):
+        nics = [nic for nic in one.fact(Network).nics if nic.name != "lo" and nic.mac.strip("0:")]
+        return {("machine-id", one.fact(System).machine_id), *(("MAC", nic.mac) for nic in nics)}
+
+    found, failed = case.measured(marks)
+    yield from failed
     seen = {}
+    for name, mine in found.items():
+        for mark in mine:
+            seen.setdefault(mark, []).append(name)
     for one in case.cases:
-        system, network = one.fact(System), one.fact(Network)
-        marks = {("machine-id", system.machine_id)}
-        marks |= {("MAC", nic.mac) for nic in network.nics if nic.name != "lo" and nic.mac.strip("0:")}
-        for mark in marks:
-            seen.setdefault(mark, []).append(one.host.name)
-    for one in case.cases:
+        if one.host.name not in found:
+            continue
         twins = {(what, name) for (what, _), names in seen.items() if one.host.name in names
                  for name in names if name != one.host.name}  # fmt: skip
         if twins:
@@ -71,11 +77,20 @@ def unique(case):
 
 @check("ACC09", "user.expiry", severity="warn")
 def expiry(case):
-    about = case.fact(Security).expiry.get(case.site.ssh.user)
-    if about is None or about.days is None:
-        return case.good("∞", f"> {_SOON_DAYS} d")
-    found = f"{about.days} d"
-    return case.good(found, f"> {_SOON_DAYS} d") if about.days > _SOON_DAYS else case.bad(found, f"> {_SOON_DAYS} d")
+    """Of the account that deploys, and of those that services run as: when it ends, they end."""
+    accounts = case.fact(Security).expiry
+    wanted = [case.site.ssh.user, *_service_users(case)]
+    ends = {name: accounts[name].days for name in wanted if name in accounts and accounts[name].days is not None}
+    shown = f"> {_SOON_DAYS} d"
+    if not ends:
+        return case.good("∞", shown)
+    name = min(ends, key=lambda one: ends[one])
+    told = f"{ends[name]} d" if name == case.site.ssh.user else f"{name} {ends[name]} d"
+    return case.good(told, shown) if ends[name] > _SOON_DAYS else case.bad(told, shown)
+
+
+def _service_users(case):
+    return list(dict.fromkeys([*(one.name for one in case.plans("user")), *_SERVICE_USERS]))
 
 
 @check("ACC01", "ssh.reach", unit="ms", ceiling=True)
@@ -88,14 +103,20 @@ def reach(case):
 _SERVICE_USERS = ("postgres", "tomcat", "www-data", "bind", "implops-backup")
 
 
-@check("ACC10", "uid.same", scope="site", severity="warn")
+@check("ACC10", "uid.same", scope="site")
 def same_uid(case):
-    users = {one.host.name: one.fact(Security).users for one in case.cases}
+    """A fault where files are shared over NFS, which knows only numbers; elsewhere worth knowing."""
+    users, failed = case.measured(lambda one: one.fact(Security).users)
+    yield from failed
+    shared = any(set(mount.fs) & {"nfs", "nfs4"} for spec in case.site.roles.values() for mount in spec.mounts.values())
     for one in case.cases:
-        mine = users[one.host.name]
-        for user in _SERVICE_USERS:
+        mine = users.get(one.host.name, {})
+        for user in _service_users(one):
             others = {name: found[user] for name, found in users.items() if user in found and name != one.host.name}
             if user in mine and others:
                 wrong = " ".join(f"{name}={uid}" for name, uid in others.items() if uid != mine[user])
                 shown = f"{user} {mine[user]}"
-                yield one.host.name, one.bad(f"{shown} ≠ {wrong}", "=") if wrong else one.good(shown, "=")
+                yield (
+                    one.host.name,
+                    one.bad(f"{shown} ≠ {wrong}", "=", warn=not shared) if wrong else one.good(shown, "="),
+                )

@@ -42,7 +42,7 @@ def total(case):
 def plan(site, host):
     """Bytes that heaps, shared buffers and connections of the host's roles will take."""
     size = 0
-    if site.web and "app" in host.roles:
+    if site.web and site.web.tomcat and "app" in host.roles:
         size += site.web.heap
     if site.database and "db" in host.roles:
         size += site.database.shared_buffers + site.database.max_connections * _PER_CONNECTION

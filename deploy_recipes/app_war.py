@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import shlex
 from typing import Any
 
 from implops.deploy import probes
+from implops.deploy.release import RELEASES
 from implops.errors import StepError
 from implops.site import Host, Site
 
-META = {"id": "app_war", "roles": ("app",), "needs": ("tomcat", "nginx", "schema", "resolver"), "timeout": 600}
+META = {
+    "id": "app_war", "roles": ("app",), "needs": ("tomcat", "nginx", "schema", "resolver"), "timeout": 600,
+    "system": True,
+}  # fmt: skip
 
-RELEASES = "/opt/implops/releases"
 FILES = "/var/lib/implops/bundle/files"
 
 
 DRIVERS = {"postgresql": "org.postgresql.Driver", "mariadb": "org.mariadb.jdbc.Driver"}
-
-
-def url(site: Site) -> str:
-    """Where the application finds its database; MariaDB's driver has to be told to use TLS."""
-    database = site.database
-    assert database
-    place = f"{site.only('db').address}:{database.port}/{database.name}"
-    if database.engine == "mariadb":
-        return f"jdbc:mariadb://{place}?useSsl=true&trustServerCertificate=true"
-    return f"jdbc:postgresql://{place}"
 
 
 def wanted(site: Site, host: Host) -> bool:
@@ -47,19 +39,32 @@ def params(site: Site, host: Host) -> dict[str, Any]:
         source = {
             "name": f"jdbc/{site.database.name}",
             "driver": DRIVERS[site.database.engine],
-            "url": url(site),
+            "url": site.jdbc_url,
             "user": site.database.app.role,
             "password": site.database.app.password.resolve(),
             "pool": site.pool,
         }
+    schema = [{"name": p.name, "sha256": hashlib.sha256(p.read_bytes()).hexdigest()} for p in site.system.schema_]
     return {
-        "tomcat": f"tomcat{site.web.tomcat}",
-        "system": site.system.name,
+        **rollback_params(site, host),
         "version": site.system.version,
         "artifact": site.system.artifact.name,
         "sha256": sha256,
         "source": source,
+        "schema_files": schema,
     }
+
+
+def rollback_params(site: Site, host: Host) -> dict[str, Any]:
+    """What switching to another release needs: nothing of the vendor's files, and no secret."""
+    assert site.system and site.web
+    return {"tomcat": f"tomcat{site.web.tomcat}", "system": site.system.name}
+
+
+def units(site: Site, host: Host) -> list[str]:
+    """The services that hold the database open."""
+    assert site.web
+    return [f"tomcat{site.web.tomcat}.service"]
 
 
 def install() -> None:
@@ -69,39 +74,43 @@ def install() -> None:
 
     d = host.data
     home, war = f"{RELEASES}/{d.system}", f"{d.system}.war"
-    current = f"{home}/current"
     ops.folders([ops.Folder("/opt/implops"), ops.Folder(RELEASES), ops.Folder(home)], name="recipe.app_war.folders")
-    # The release that runs stays when it is the same artifact of the same version: a second run changes nothing.
-    target, _, sha256 = ops.fact(
-        f"readlink {current}; cat {current}/{war} 2>/dev/null | sha256sum | cut -c1-64"
-    ).partition("\n")
-    if not sha256:
-        target, sha256 = "", target
-    if not (target.startswith(f"{d.version}-") and sha256.strip() == d.sha256):
-        target = f"{d.version}-{d.run}"
-        source = shlex.quote(f"{FILES}/{d.artifact}")
-        folder, part = f"{home}/{target}", f"{home}/{target}.part"
-        command = [
-            f"echo {d.sha256} {source} | sha256sum --status -c -",
-            f"rm -rf {part}",
-            f"mkdir {part}",
-            f"cp {source} {part}/{war}",
-            f"chmod 644 {part}/{war}",
-            f"sync {part}/{war} {part}",
-            f"if [ -e {folder} ]; then rm -rf {folder}; fi",
-            f"mv -T {part} {folder}",
-            f"sync {home}",
-        ]
-        ops.bounded_shell(" && ".join(command), 120, name="recipe.app_war.release")
-        ops.links([(current, target)], name="recipe.app_war.current")
-    context = ops.template("app_war.context.j2", war=f"{current}/{war}", source=d.source)
-    path = f"/etc/{d.tomcat}/Catalina/localhost/{d.system}.xml"
     if ops.fact(f"[ -e /var/lib/{d.tomcat}/webapps/{war} ] && echo yes; true"):
         raise StepError("recipe.app_war.in_the_way", host=host.name, path=f"/var/lib/{d.tomcat}/webapps/{war}")
-    ops.write([ops.File(path, context, "640", group="tomcat")], name="recipe.app_war.context")
-    ops.restart_if_stale(
-        f"{d.tomcat}.service", [path, f"{current}/{war}"], mark=f"release-{d.system}", name="recipe.app_war.restart"
+    context = ops.template("app_war.context.j2", war=f"{home}/current/{war}", source=d.source)
+    release = ops.Release(
+        d.system,
+        d.version,
+        d.run,
+        [(f"{FILES}/{d.artifact}", war, d.sha256)],
+        [ops.File("context.xml", context, "640", group="tomcat")],
+        d.schema_files,
     )
+    id = ops.release_id(release)
+    ops.stage(release, id, name="recipe.app_war.release")
+    _switch(d, id)
+
+
+def rollback() -> None:
+    from pyinfra import host
+
+    _switch(host.data, host.data.release)
+
+
+def _switch(d: Any, id: str) -> None:
+    from implops.deploy import ops
+
+    home, war = f"{RELEASES}/{d.system}", f"{d.system}.war"
+    path = f"/etc/{d.tomcat}/Catalina/localhost/{d.system}.xml"
+    ops.activate(home, id, name="recipe.app_war.current")
+    # Through ``current``: program and data source go forward and back with one rename.
+    ops.links([(path, f"{home}/current/context.xml")], name="recipe.app_war.context")
+    # Tomcat keeps the compiled pages of a WAR whose entries have the same dates: those of the old release.
+    pages = f"/var/lib/{d.tomcat}/work/Catalina/localhost/{d.system}"
+    ops.restart_if_stale(
+        f"{d.tomcat}.service", [path, f"{home}/current/{war}"], mark=f"release-{d.system}", clean=[pages],
+        name="recipe.app_war.restart",
+    )  # fmt: skip
 
 
 def verify(site: Site, host: Host) -> list[probes.Probe]:

@@ -1,4 +1,7 @@
-"""BIND: the site's zone with all its hosts and names, and the way back from address to name."""
+"""BIND: the site's zone with all its hosts and names, and the way back from address to name.
+
+The first dns host is the primary; the others are secondaries and fetch the zones from it, they alone.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,10 @@ def zones(site: Site) -> dict[str, list[str]]:
 
 def params(site: Site, host: Host) -> dict[str, Any]:
     assert site.dns
+    primary, *secondaries = site.with_role("dns")
     return {
+        "primary": "" if host.name == primary.name else primary.address,
+        "secondaries": [one.address for one in secondaries],
         "zones": zones(site),
         "servers": [f"{one.name}.{site.dns.zone}." for one in site.with_role("dns")],
         "hostmaster": f"hostmaster.{site.dns.zone}.",
@@ -62,6 +68,28 @@ def install() -> None:
 
     d = host.data
     ops.install(d.packages, d.bundle, name="recipe.bind9.packages")
+    files = [] if d.primary else _zones(d)
+    # What a secondary fetched lies where its cache lies: only BIND may write there.
+    folder = "/var/cache/bind" if d.primary else FOLDER
+    conf = ops.template(
+        "bind9.conf.j2",
+        address=d.address,
+        clients=d.clients,
+        forwarders=d.forwarders,
+        primary=d.primary,
+        secondaries=d.secondaries,
+        zones=[[zone, f"{folder}/{zone}.zone"] for zone in d.zones],
+    )
+    named = ops.File("/etc/bind/named.conf", conf, group="bind")
+    ops.replace([named], 'named-checkconf -z "$1"', name="recipe.bind9.conf")
+    ops.service(["named.service"], name="recipe.bind9.enabled")
+    paths = [named.path, "/etc/bind/named.conf.local", *files]
+    ops.restart_if_stale("named.service", paths, check="named-checkconf -z >/dev/null", name="recipe.bind9.restart")
+
+
+def _zones(d: Any) -> list[str]:
+    from implops.deploy import ops
+
     files = []
     for zone, records in d.zones.items():
         path = f"{FOLDER}/{zone}.zone"
@@ -77,30 +105,21 @@ def install() -> None:
         files.append(ops.File(path, text(serial(old, same, ops.fact("date +%Y%m%d")))))
     check = " && ".join(f'named-checkzone -q {zone} "${number}"' for number, zone in enumerate(d.zones, 1))
     ops.replace(files, check, name="recipe.bind9.zones")
-    conf = ops.template(
-        "bind9.conf.j2",
-        address=d.address,
-        clients=d.clients,
-        forwarders=d.forwarders,
-        zones=[[zone, f"{FOLDER}/{zone}.zone"] for zone in d.zones],
-    )
-    named = ops.File("/etc/bind/named.conf", conf, group="bind")
-    ops.replace([named], 'named-checkconf -z "$1"', name="recipe.bind9.conf")
-    ops.service(["named.service"], name="recipe.bind9.enabled")
-    paths = [named.path, "/etc/bind/named.conf.local", *(one.path for one in files)]
-    ops.restart_if_stale("named.service", paths, check="named-checkconf -z >/dev/null", name="recipe.bind9.restart")
+    return [one.path for one in files]
 
 
 def verify(site: Site, host: Host) -> list[probes.Probe]:
     assert site.dns
     ask = f"dig +short +time=2 +tries=1 @{host.address}"
     found = [probes.active("named.service")]
+    # A secondary that was up first asks again when the primary's notice comes, or after a while.
+    wait = {"deadline_s": 30 if host.name == site.only("dns").name else 180}
     for one in site.hosts.values():
         name = f"{one.name}.{site.dns.zone}"
-        found.append(probes.shell(f"dns:{name}", f'[ "$({ask} {name} A)" = {one.address} ]'))
+        found.append(probes.shell(f"dns:{name}", f'[ "$({ask} {name} A)" = {one.address} ]', **wait))
         if site.dns.reverse:
-            found.append(probes.shell(f"dns:{one.address}", f'[ "$({ask} -x {one.address})" = {name}. ]'))
+            found.append(probes.shell(f"dns:{one.address}", f'[ "$({ask} -x {one.address})" = {name}. ]', **wait))
     for alias, target in site.dns.names.items():
         name = f"{alias}.{site.dns.zone}"
-        found.append(probes.shell(f"dns:{name}", f'[ "$({ask} {name} A)" = {site.hosts[target].address} ]'))
+        found.append(probes.shell(f"dns:{name}", f'[ "$({ask} {name} A)" = {site.hosts[target].address} ]', **wait))
     return found

@@ -1,13 +1,14 @@
-"""Java from Debian's own packages, in the major version that the site file declares."""
+"""Java in the major version that the site file declares: Debian's package, or an archive of the engineer's."""
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from implops.deploy import probes
 from implops.site import Host, Site
 
-META = {"id": "jdk", "roles": ("app",), "needs": ("os_base",), "timeout": 900}
+META = {"id": "jdk", "roles": ("app",), "needs": ("os_base",), "timeout": 900, "rolling": True}
 
 
 def wanted(site: Site, host: Host) -> bool:
@@ -16,7 +17,7 @@ def wanted(site: Site, host: Host) -> bool:
 
 def packages(site: Site, host: Host) -> list[str]:
     assert site.jdk
-    return [f"openjdk-{site.jdk.major}-jdk-headless"]
+    return [] if site.jdk.archive else [f"openjdk-{site.jdk.major}-jdk-headless"]
 
 
 def sets(site: Site, host: Host) -> list[tuple[str, str, str]]:
@@ -26,7 +27,11 @@ def sets(site: Site, host: Host) -> list[tuple[str, str, str]]:
 
 def params(site: Site, host: Host) -> dict[str, Any]:
     assert site.jdk
-    return {"major": site.jdk.major}
+    found = {"home": site.jdk.home, "archive": "", "sha256": ""}
+    if site.jdk.archive:
+        with site.jdk.archive.open("rb") as file:
+            found |= {"archive": site.jdk.archive.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    return found
 
 
 def install() -> None:
@@ -36,10 +41,15 @@ def install() -> None:
 
     d = host.data
     ops.install(d.packages, d.bundle, name="recipe.jdk.packages")
+    java = f"{d.home}/bin/java"
+    know = ""
+    if d.archive:
+        ops.folders([ops.Folder("/opt/implops"), ops.Folder("/opt/implops/jdk")], name="recipe.jdk.folders")
+        ops.unpack(f"{d.bundle}/files/{d.archive}", d.sha256, d.home, name="recipe.jdk.unpack")
+        know = f"update-alternatives --install /usr/bin/java java {java} 1 && "
     # A second Java on the host must not win over the declared one.
-    java = f"/usr/lib/jvm/java-{d.major}-openjdk-$(dpkg --print-architecture)/bin/java"
     ops.bounded_shell(
-        f"update-alternatives --set java {java}",
+        f"{know}update-alternatives --set java {java}",
         unless=f'[ "$(readlink -f /usr/bin/java)" = "$(readlink -f {java})" ]',
         name="recipe.jdk.default",
     )

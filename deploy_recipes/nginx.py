@@ -1,15 +1,18 @@
-"""nginx in front of the application server: the one port that users reach."""
+"""nginx in front of the business system: the one port that users reach, with TLS and several application hosts."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from implops import certificates
 from implops.deploy import probes
 from implops.site import Host, Site
 
 META = {"id": "nginx", "roles": ("app",), "needs": ("os_base",), "timeout": 600}
 
-BACKEND_PORT = 8080
+UNIT, ETC = "nginx.service", "/etc/nginx"
+CERT, KEY = f"{ETC}/implops.pem", f"{ETC}/implops.key"
+UPSTREAM = f"{ETC}/implops-upstream.conf"
 
 
 def wanted(site: Site, host: Host) -> bool:
@@ -26,20 +29,40 @@ def sets(site: Site, host: Host) -> list[tuple[str, str, str]]:
         *(("package", name, "") for name in packages(site, host)),
         ("user", "www-data", ""),
         ("port", str(site.web.port), "nginx"),
+        *([("port", str(site.web.tls_port), "nginx")] if site.web.tls else []),
         ("service", "nginx", ""),
     ]
+
+
+def front(site: Site, host: Host) -> bool:
+    """Whether users' names point to this host: it shares their requests out to all application hosts."""
+    named = set(site.dns.names.values()) if site.dns else set()
+    apps = [one.name for one in site.with_role("app")]
+    return host.name in named or (not named & set(apps) and host.name == apps[0])
+
+
+def backends(site: Site, host: Host) -> list[dict[str, Any]]:
+    """The servers behind this proxy, its own first. Only the front shares out; the rest fall back on the others."""
+    apps = sorted(site.with_role("app"), key=lambda one: one.name != host.name)
+    spare = not front(site, host)
+    return [{"address": one.address, "spare": spare and one.name != host.name} for one in apps]
 
 
 def params(site: Site, host: Host) -> dict[str, Any]:
     assert site.web
     aliases = [name for name, target in site.dns.names.items() if target == host.name] if site.dns else []
     names = [f"{name}.{site.dns.zone}" for name in [*aliases, host.name]] if site.dns else []
+    certificate = certificates.of(site) if site.web.tls else None
     return {
         "address": host.address,
         "port": site.web.port,
-        "backend": BACKEND_PORT,
+        "tls_port": site.web.tls_port if certificate else 0,
+        "cert": certificate.chain if certificate else "",
+        "key": certificate.key if certificate else "",
+        "backend": site.backend_port,
+        "backends": backends(site, host),
         "names": [*names, host.name, host.address],
-        "home": site.system.name if site.system else "",
+        "home": site.system.name if site.system and site.system.kind == "war" else "",
     }
 
 
@@ -50,17 +73,28 @@ def install() -> None:
 
     d = host.data
     ops.install(d.packages, d.bundle, name="recipe.nginx.packages")
-    place, link = "/etc/nginx/sites-available/implops", "/etc/nginx/sites-enabled/implops"
-    text = ops.template("nginx.site.j2", address=d.address, port=d.port, backend=d.backend, names=d.names, home=d.home)
-    ops.write([ops.File(place, text)], name="recipe.nginx.conf")
+    place, link = f"{ETC}/sites-available/implops", f"{ETC}/sites-enabled/implops"
+    values = {name: getattr(d, name) for name in ("address", "port", "tls_port", "names", "home")}
+    files = [
+        ops.File(UPSTREAM, ops.template("nginx.upstream.j2", address=d.address, port=d.backend, backends=d.backends)),
+        ops.File(place, ops.template("nginx.site.j2", cert=CERT, key=KEY, upstream=UPSTREAM, **values)),
+    ]
+    if d.cert:
+        files += [ops.File(CERT, d.cert), ops.File(KEY, d.key if d.key.endswith("\n") else f"{d.key}\n", "600")]
+    ops.write(files, name="recipe.nginx.conf")
     ops.links([(link, place)], name="recipe.nginx.link")
     # Debian's welcome page would answer for every name that is not ours.
-    ops.absent(["/etc/nginx/sites-enabled/default"], name="recipe.nginx.default")
-    ops.service(["nginx.service"], name="recipe.nginx.enabled")
-    paths = ["/etc/nginx/nginx.conf", place]
-    ops.restart_if_stale("nginx.service", paths, check="nginx -q -t", name="recipe.nginx.restart")
+    ops.absent([f"{ETC}/sites-enabled/default"], name="recipe.nginx.default")
+    ops.service([UNIT], name="recipe.nginx.enabled")
+    # What only has to be read again is read again: a restart would cut the connections of users.
+    ops.restart_if_stale(UNIT, [f"{ETC}/nginx.conf"], check="nginx -q -t", name="recipe.nginx.restart")
+    ops.restart_if_stale(
+        UNIT, [one.path for one in files], check="nginx -q -t", mark="nginx-site", reload=True,
+        name="recipe.nginx.reload",
+    )  # fmt: skip
 
 
 def verify(site: Site, host: Host) -> list[probes.Probe]:
     assert site.web
-    return [probes.active("nginx.service"), probes.tcp(host.address, site.web.port)]
+    ports = [site.web.port, *([site.web.tls_port] if site.web.tls else [])]
+    return [probes.active(UNIT), *(probes.tcp(host.address, port) for port in ports)]

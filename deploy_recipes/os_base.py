@@ -38,7 +38,7 @@ def _sysctl(host: Host) -> dict[str, str]:
 
 def _accounts(site: Site, host: Host) -> list[str]:
     found = [ACCOUNTS[site.database.engine]] if site.database and "db" in host.roles else []
-    return [*found, *(["tomcat"] if site.web and "app" in host.roles else [])]
+    return [*found, *(["tomcat"] if site.web and site.web.tomcat and "app" in host.roles else [])]
 
 
 def packages(site: Site, host: Host) -> list[str]:

@@ -106,7 +106,10 @@ create table implops.schema_log (
     there = "to_regclass('implops.schema_log') is not null"
     ops.sql([ops.Want(there, log)], d.database, d.port, name="recipe.schema.log")
     query = "select position || ' ' || sha256 || ' ' || name from implops.schema_log order by position"
-    done = [line.split(" ", 2) for line in ops.fact(ops.psql(d.database, d.port, "-c", query)).splitlines()]
+    done = [
+        line.split(" ", 2)
+        for line in ops.fact(f"{ops.SETTLED}; {ops.psql(d.database, d.port, '-c', query)}").splitlines()
+    ]
     _same(host.name, d.files, done)
     for number, file in list(enumerate(d.files))[len(done) :]:
         path = shlex.quote(f"{FILES}/{file['name']}")
@@ -135,7 +138,7 @@ def _mariadb(host: Any, d: Any) -> None:
     )
     ops.maria([ops.Want(there, log)], name="recipe.schema.log")
     query = "select concat_ws(' ', position, sha256, name) from implops.schema_log order by position"
-    done = [line.split(" ", 2) for line in ops.fact(ops.mariadb("-e", query)).splitlines()]
+    done = [line.split(" ", 2) for line in ops.fact(f"{ops.SETTLED}; {ops.mariadb('-e', query)}").splitlines()]
     _same(host.name, d.files, done)
     begun = ops.fact(ops.mariadb("-e", "select name from implops.schema_log where finished_at is null limit 1")).strip()
     if begun:

@@ -1,15 +1,19 @@
-"""Tomcat from Debian's package: heap, one HTTP connector on the host's address, no automatic deployment."""
+"""Tomcat: heap, one HTTP connector on the host's address, no automatic deployment.
+
+From Debian's package, or from the archive that the engineer brings, laid out as Debian does it: the rest is the same.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from implops.deploy import probes
 from implops.site import Host, Site
+from implops.site.model import TOMCAT_PORT
 
-META = {"id": "tomcat", "roles": ("app",), "needs": ("jdk",), "timeout": 900}
+META = {"id": "tomcat", "roles": ("app",), "needs": ("jdk",), "timeout": 900, "rolling": True}
 
-PORT = 8080
 OPEN_FILES = 65535
 # Engine -> Debian package of the JDBC driver, its file.
 DRIVERS = {
@@ -19,7 +23,7 @@ DRIVERS = {
 
 
 def wanted(site: Site, host: Host) -> bool:
-    return site.web is not None and site.jdk is not None
+    return site.web is not None and site.web.tomcat is not None and site.jdk is not None
 
 
 def _name(site: Site) -> str:
@@ -28,26 +32,34 @@ def _name(site: Site) -> str:
 
 
 def packages(site: Site, host: Host) -> list[str]:
-    return [_name(site), *([DRIVERS[site.database.engine][0]] if site.database else [])]
+    assert site.web
+    own = [] if site.web.archive else [_name(site)]
+    return [*own, *([DRIVERS[site.database.engine][0]] if site.database else [])]
 
 
 def sets(site: Site, host: Host) -> list[tuple[str, str, str]]:
     return [
         *(("package", name, "") for name in packages(site, host)),
         ("user", "tomcat", ""),
-        ("port", str(PORT), "tomcat"),
+        ("port", str(TOMCAT_PORT), "tomcat"),
         ("service", _name(site), ""),
     ]
 
 
 def params(site: Site, host: Host) -> dict[str, Any]:
     assert site.web and site.jdk
+    sha256 = ""
+    if site.web.archive:
+        with site.web.archive.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return {
         "tomcat": _name(site),
-        "jdk": site.jdk.major,
+        "archive": site.web.archive.name if site.web.archive else "",
+        "sha256": sha256,
+        "java_home": site.jdk.home,
         "heap_mib": site.web.heap // 2**20,
         "address": host.address,
-        "port": PORT,
+        "port": TOMCAT_PORT,
         "zone": site.time.zone,
         "driver": DRIVERS[site.database.engine][1] if site.database else "",
     }
@@ -62,19 +74,18 @@ def install() -> None:
     ops.install(d.packages, d.bundle, name="recipe.tomcat.packages")
     unit, etc = f"{d.tomcat}.service", f"/etc/{d.tomcat}"
     group = {"group": "tomcat"}
-    arch = ops.fact("dpkg --print-architecture").strip()
+    own = _unpacked(d) if d.archive else []
     files = [
         ops.File(f"{etc}/server.xml", ops.template("tomcat.server.j2", address=d.address, port=d.port), "640", **group),
         ops.File(
             f"/etc/default/{d.tomcat}",
-            ops.template(
-                "tomcat.default.j2", home=f"/usr/lib/jvm/java-{d.jdk}-openjdk-{arch}", heap=d.heap_mib, zone=d.zone
-            ),
+            ops.template("tomcat.default.j2", home=d.java_home, heap=d.heap_mib, zone=d.zone),
         ),
         ops.File(
             f"/etc/systemd/system/{unit}.d/implops.conf",
             f"# Written by implops.\n[Service]\nLimitNOFILE={OPEN_FILES}\n",
         ),
+        *own,
     ]
     ops.write(files, name="recipe.tomcat.conf")
     if d.driver:
@@ -87,5 +98,48 @@ def install() -> None:
     ops.restart_if_stale(unit, [one.path for one in files], name="recipe.tomcat.restart")
 
 
+def _unpacked(d: Any) -> list[Any]:
+    """The places that Debian's package has, for a Tomcat of another origin; the unit that starts it."""
+    from implops.deploy import ops
+
+    home, share, var = f"/opt/implops/{d.tomcat}", f"/usr/share/{d.tomcat}", f"/var/lib/{d.tomcat}"
+    ops.bounded_shell(
+        f"useradd --system --user-group --no-create-home --home-dir {var} --shell /usr/sbin/nologin tomcat",
+        unless="getent passwd tomcat >/dev/null",
+        name="recipe.tomcat.account",
+    )
+    ops.folders([ops.Folder("/opt/implops")], name="recipe.tomcat.folder")
+    ops.unpack(f"{d.bundle}/files/{d.archive}", d.sha256, home, name="recipe.tomcat.unpack")
+    ops.folders(
+        [
+            ops.Folder(f"/etc/{d.tomcat}"),
+            ops.Folder(f"/etc/{d.tomcat}/Catalina"),
+            ops.Folder(f"/etc/{d.tomcat}/Catalina/localhost"),
+            ops.Folder(var),
+            *(ops.Folder(f"{place}", "750", "tomcat", "tomcat")
+              for place in (f"{var}/webapps", f"{var}/work", f"{var}/temp", f"/var/log/{d.tomcat}")),
+        ],
+        name="recipe.tomcat.folders",
+    )  # fmt: skip
+    ops.links([(share, home), (f"{var}/conf", f"/etc/{d.tomcat}"), (f"{var}/logs", f"/var/log/{d.tomcat}")],
+              name="recipe.tomcat.places")  # fmt: skip
+    names = "catalina.properties context.xml logging.properties web.xml"
+    ops.bounded_shell(
+        f"cd {home}/conf && for one in {names}; do [ -e /etc/{d.tomcat}/$one ] || cp $one /etc/{d.tomcat}/; done",
+        unless=f"cd /etc/{d.tomcat} && ls {names} >/dev/null 2>&1",
+        name="recipe.tomcat.defaults",
+    )
+    return [ops.File(f"/etc/systemd/system/{d.tomcat}.service", ops.template("tomcat.service.j2", tomcat=d.tomcat))]
+
+
 def verify(site: Site, host: Host) -> list[probes.Probe]:
-    return [probes.active(f"{_name(site)}.service"), probes.tcp(host.address, PORT, deadline_s=120)]
+    assert site.web
+    name = _name(site)
+    # An archive of another major would go unnoticed until a page needs what it lacks.
+    major = f"java -cp /usr/share/{name}/lib/catalina.jar org.apache.catalina.util.ServerInfo"
+    version = probes.shell(f"tomcat:{site.web.tomcat}", f"{major} | grep -q '^Server number: *{site.web.tomcat}[.]'")
+    return [
+        *([version] if site.web.archive else []),
+        probes.active(f"{name}.service"),
+        probes.tcp(host.address, TOMCAT_PORT, deadline_s=120),
+    ]

@@ -30,7 +30,10 @@ T = TypeVar("T")
 # What goes wrong on a connection is told by our errors; paramiko's own lines would reach the terminal.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 CONNECT_SECONDS = 10.0
+KEEPALIVE_SECONDS, SILENCE_SECONDS = 10, 60
 OUTPUT_LIMIT = 50 * 2**20
+# A channel that was refused is an answer, and told as one.
+logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 # SHA-1 RSA signatures are weak and paramiko 4 still offers them (CVE-2026-44405).
 DISABLED = {"keys": ["ssh-rsa"], "pubkeys": ["ssh-rsa"]}
 _NEEDS_PASSWORD, _NO_SUDO, _WRONG_PASSWORD = 213, 214, 215
@@ -354,7 +357,15 @@ def connect(site: Site, host: Host, *, timeout: float = CONNECT_SECONDS) -> Conn
         raise HostUnreachable(
             f"remote.{_reason(error)}", host=host.name, address=host.address, port=port, seconds=int(timeout)
         ) from None
+    _notice_silence(ssh.client.get_transport())
     return Connection(site, host, ssh, time.monotonic() - started)
+
+
+def _notice_silence(transport: paramiko.Transport) -> None:
+    """A cable that was pulled says nothing: ask every few seconds, and take a minute without an answer for a loss."""
+    transport.set_keepalive(KEEPALIVE_SECONDS)
+    if isinstance(transport.sock, socket.socket):
+        transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENCE_SECONDS * 1000)
 
 
 def _reason(error: BaseException) -> str:

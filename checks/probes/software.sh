@@ -12,7 +12,7 @@ c=0
 for t in $TOOLS; do if have "$t"; then kv tool "$t 1"; else kv tool "$t 0"; fi; c=$((c+1)); done
 kv tool# "$c"
 set +f; c=0
-for f in /usr/lib/jvm/*/release /opt/*/release /usr/java/*/release /usr/local/*/release; do
+for f in /usr/lib/jvm/*/release /opt/*/release /opt/implops/jdk/[0-9]*/release /usr/java/*/release /usr/local/*/release; do
   [ -r "$f" ] || continue
   d=${f%/release}; [ -L "$d" ] && continue
   v=; m=; a=

@@ -41,9 +41,11 @@ def _paths(site: Site, host: Host) -> list[str]:
     if site.database and "db" in host.roles:
         place = {"postgresql": f"/etc/postgresql/{site.database.major}/main", "mariadb": "/etc/mysql"}
         paths.append(place[site.database.engine])
-    if site.web and "app" in host.roles:
-        name = f"tomcat{site.web.tomcat}"
-        paths += [f"/etc/{name}", f"/etc/default/{name}", "/etc/nginx"]
+    if "app" in host.roles:
+        if site.web and site.web.tomcat:
+            paths += [f"/etc/tomcat{site.web.tomcat}", f"/etc/default/tomcat{site.web.tomcat}"]
+        if site.web:
+            paths.append("/etc/nginx")
         if site.system:
             paths.append(f"/opt/implops/releases/{site.system.name}")
     return paths

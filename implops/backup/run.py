@@ -106,6 +106,11 @@ def why(answer: dict[str, Any]) -> str:
 def _ask(connection: Connection, verb: str, job: str, run: str, trigger: str) -> dict[str, Any]:
     order = "run" if verb == "backup" else "drill"
     command = f"{PROGRAM} {order} --job {job} --run {run} --trigger {trigger} --wait {_WAIT}"
+    return ask(connection, command, run, job)
+
+
+def ask(connection: Connection, command: str, run: str, job: str) -> dict[str, Any]:
+    """What the program on the host answers; a failed answer when it gives none."""
     result = connection.command(command, timeout=_SECONDS, sudo=True)
     try:
         answer = json.loads(result.text.strip().splitlines()[-1])

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from implops.baseload.codec import codec_of, decoder
+from implops.baseload.column import Dictionary
+from implops.baseload.convert import Change
+from implops.baseload.judge import lookups
 from implops.baseload.mapping import Mapping
 from implops.baseload.proof import Proof, prove
 from implops.baseload.rows import Known, Reader, Reject, Tally
 from implops.baseload.server import Server
-from implops.baseload.target import Cell, Table, already, describe, existing, fit, known_codes
+from implops.baseload.target import (
+    Cell,
+    Table,
+    already,
+    describe,
+    existing,
+    fit,
+    known_codes,
+    known_pairs,
+    listed,
+    logged,
+)
+from implops.errors import InputError
 
 
 @dataclass
@@ -23,6 +41,7 @@ class Checked:
     tally: Tally
     rejects: list[Reject]
     loaded: dict[str, str] | None = None
+    changes: dict[str, dict[str, Change]] = field(default_factory=dict)
 
     @property
     def allowed(self) -> int:
@@ -53,15 +72,57 @@ def open_reader(
     *,
     hashed: bool = False,
     spots: frozenset[int] = frozenset(),
+    resuming: bool = False,
     collect: frozenset[str] = frozenset(),
+    suspicious: bool = False,
 ) -> Reader:
-    """A Reader that knows the parent codes and the keys that the database holds now, and ``pending`` codes besides."""
+    """A Reader that knows the parent codes and the keys that the database holds now, and ``pending`` codes besides.
+
+    Raises InputError for a dictionary that cannot be read.
+    """
+    known = known_to(server, mapping, cells, pending)
+    taken = {names: existing(server, mapping, table, names, resuming=resuming) for names in Reader.keys(mapping)}
+    return Reader(mapping, cells, known, taken, hashed=hashed, spots=spots, collect=collect, suspicious=suspicious)
+
+
+def known_to(server: Server, mapping: Mapping, cells: list[Cell], pending: Known) -> Known:
+    """Every list of codes that the mapping's columns refer to."""
     known: Known = {}
-    for column in mapping.columns.values():
-        if column.ref and column.ref.key not in known:
-            known[column.ref.key] = known_codes(server, column.ref.key) | pending.get(column.ref.key, set()) | {""}
-    taken = {names: existing(server, table, names) for names in Reader.keys(mapping)}
-    return Reader(mapping, cells, known, taken, hashed=hashed, spots=spots, collect=collect)
+    for key in {key for cell in cells for key in lookups(cell)}:
+        waiting = pending.get(key[:3], set())
+        if not key[0]:
+            known[key] = dictionary(server, mapping, key[2]) | {""}
+        elif len(key) == 4:
+            # What is not loaded yet has no value to be stored; only a check comes here.
+            known[key] = {**dict.fromkeys(waiting, ""), **known_pairs(server, key)}
+        else:
+            known[key] = known_codes(server, (key[0], key[1], key[2])) | set(waiting) | {""}
+    return known
+
+
+def dictionary(server: Server | None, mapping: Mapping, name: str) -> set[str]:
+    """The codes of one dictionary of the mapping. Raises InputError when its file does not fit."""
+    codes = mapping.dictionaries[name]
+    if codes.codes is not None:
+        return set(codes.codes)
+    if codes.file is not None:
+        return set(from_file(mapping, codes))
+    assert server
+    return listed(server, codes)
+
+
+def from_file(mapping: Mapping, codes: Dictionary) -> list[str]:
+    """The codes of a dictionary's CSV file: the named column, or the first one."""
+    path = mapping.path.parent / str(codes.file)
+    try:
+        text = decoder(str(codec_of(codes.encoding)))(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
+        header, *rows = csv.reader(io.StringIO(text, newline=""))
+        place = header.index(codes.column) if codes.column else 0
+        return [row[place] for row in rows if row]
+    except OSError as error:
+        raise InputError("import.unreadable", file=path, why=error.strerror) from None
+    except (ValueError, IndexError) as error:
+        raise InputError("import.bad_dictionary", file=path.name, encoding=codes.encoding, why=error) from None
 
 
 def check(
@@ -82,11 +143,14 @@ def check(
     done = already(server, mapping, proof.sha256)
     if done:
         return Checked(mapping, proof, table, cells, Tally(), [], done)
-    reader = open_reader(server, mapping, table, cells, pending, collect=collect)
+    resuming = bool(mapping.batch and logged(server, mapping, proof.sha256))
+    reader = open_reader(server, mapping, table, cells, pending, resuming=resuming, collect=collect, suspicious=True)
     for block in reader.blocks():
         progress(reader.tally.good, block.line)
     reader.finish()
     schema, name = table.name
     for column, codes in reader.collected.items():
-        pending.setdefault((schema, name, column), set()).update(codes)
-    return Checked(mapping, proof, table, cells, reader.tally, reader.rejects)
+        codes_ = pending.setdefault((schema, name, column), set())
+        assert isinstance(codes_, set)
+        codes_.update(codes)
+    return Checked(mapping, proof, table, cells, reader.tally, reader.rejects, changes=reader.changes)

@@ -20,11 +20,24 @@ CODECS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "big5-hkscs": ("big5hkscs", "strict", ("big5hkscs", "hkscs")),
     "shift-jis": ("cp932", "strict", ("cp932", "sjis", "shift_jis", "932", "ms932", "windows-31j")),
     "euc-jp": ("euc_jp", "strict", ("eucjp", "ujis")),
-    "cp1252": ("cp1252", "strict", ("windows-1252", "1252")),
+    "euc-kr": ("cp949", "strict", ("euckr", "cp949", "uhc", "949", "ks-c-5601-1987")),
+    "cp1252": ("cp1252", "strict", ("windows-1252", "1252", "latin-1", "latin1", "iso-8859-1")),
+    "utf-16": ("utf-16", "strict", ("utf16", "unicode")),
+    "utf-16le": ("utf-16le", "strict", ("utf-16-le", "utf16le")),
+    "utf-16be": ("utf-16be", "strict", ("utf-16-be", "utf16be")),
 }
+# Codecs whose text is not cut at bytes -> the byte order; empty: the mark at the start of the file says it.
+SIXTEEN = {"utf-16": "", "utf-16le": "utf-16le", "utf-16be": "utf-16be"}
+# What a character set of MariaDB or PostgreSQL stores: its codec, "bmp" for utf8mb3, empty for all.
+STORED = {
+    "utf8": "", "utf8mb4": "", "utf8mb3": "bmp", "ucs2": "bmp", "utf16": "", "utf32": "", "latin1": "cp1252",
+    "ascii": "ascii", "gbk": "gbk", "gb2312": "gb2312", "big5": "big5", "sjis": "shift_jis", "cp932": "cp932",
+    "ujis": "euc_jp", "eucjpms": "euc_jp", "euckr": "euc_kr", "euc_cn": "gb2312", "euc_jp": "euc_jp",
+    "euc_kr": "euc_kr", "sql_ascii": "ascii", "win1252": "cp1252",
+}  # fmt: skip
 _NAMES = {name: codec for codec, (_, _, others) in CODECS.items() for name in (codec, *others)}
-# Lead bytes alone that code page 932 maps to C1 and to a no-break space: never text.
-REFUSED = {"cp932": "\x80\xa0"}
+# Lead bytes alone (80, A0, FD to FF) that code page 932 maps to C1 and to private use: never text.
+REFUSED = {"cp932": "\x80\xa0\uf8f0\uf8f1\uf8f2\uf8f3"}
 
 
 def _euro(error: UnicodeError) -> tuple[str, int]:
@@ -40,6 +53,33 @@ codecs.register_error(_EURO, _euro)
 def name_of(text: str) -> str | None:
     """The name that is shown for an encoding, or None when it is not supported."""
     return _NAMES.get(text.strip().lower().replace("_", "-")) or _NAMES.get(text.strip().lower())
+
+
+def unstorable(text: str, charset: str) -> str:
+    """The characters of ``text`` that a character set of the database has no place for; it would write ``?``."""
+    codec = STORED.get(charset.lower(), "ascii") if charset else ""
+    if not codec:
+        return ""
+    if codec == "bmp":
+        return "".join(one for one in text if one > "\uffff")
+    try:
+        text.encode(codec)
+        return ""
+    except UnicodeEncodeError:
+        return "".join(one for one in text if not _fits(one, codec))
+
+
+def _fits(one: str, codec: str) -> bool:
+    try:
+        one.encode(codec)
+        return True
+    except UnicodeEncodeError:
+        return False
+
+
+def reading_codec(codec: str) -> str:
+    """The codec of a file's blocks (source.py): 16-bit text is read as UTF-8."""
+    return "utf-8" if codec in SIXTEEN else codec
 
 
 def codec_of(text: str) -> str | None:

@@ -8,40 +8,24 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import unicodedata
+from collections.abc import Callable
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, StringConstraints
 
 from implops.baseload.codec import CODECS, codec_of
-from implops.errors import SiteError
+from implops.baseload.column import Column, Dictionary, Part, Said, SqlIdentifier, SqlTable, Text, fault
+from implops.errors import InputError, SiteError
 from implops.strict_yaml import Lines, nearest, read, validate
-
-# Names reach SQL only quoted (server.py); the form keeps control characters and quotes out of psql's own commands.
-_NAME = r"[^\x00-\x20\x7f\"'`\\;.(),]{1,63}"
-_TYPE = re.compile(r"text|int|date|decimal\(([0-9]{1,2}), ?([0-9]{1,2})\)")
 
 
 def _encoding(text: str) -> str:
     if codec_of(text) is None:
         raise ValueError(f"import.form.encoding|{text}|{' '.join(CODECS)}")
-    return text
-
-
-def _type(text: str) -> str:
-    match = _TYPE.fullmatch(text)
-    if not match or (match[1] and not 0 <= int(match[2]) < int(match[1]) <= 30):
-        raise ValueError(f"import.form.type|{text}|text int decimal(14,2) date")
-    return text.replace(" ", "")
-
-
-def _pattern(text: str) -> str:
-    try:
-        re.compile(text, re.ASCII)
-    except re.error as error:
-        raise ValueError(f"import.form.pattern|{text}|{error}") from None
     return text
 
 
@@ -54,27 +38,38 @@ def _limit(value: object) -> str:
 
 
 def _delimiter(text: str) -> str:
-    if len(text) != 1 or text.isalnum() or text in "\"'\r\n\\.-_ " or not text.isascii():
+    if len(text) != 1 or text.isalnum() or text in "\"'\r\n\\.-_ " or unicodedata.category(text) in ("Cs", "Co", "Cn"):
         raise ValueError(f"import.form.delimiter|{text}|, ; | TAB")
     return text
 
 
-SqlIdentifier = Annotated[str, StringConstraints(pattern=rf"^{_NAME}$")]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
-
-
-class Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+def _minutes(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError(f"import.form.minutes|{value}|60")
+    return value
 
 
 class Source(Part):
+    """The customer's file. ``skip``: title lines above the header, total lines at the end. ``member``: which file of
+    a zip. ``widths``: characters of each column of a fixed-width file. ``table``: whose INSERTs of a SQL file;
+    ``dialect``: whether a backslash in its texts escapes.
+    """
+
     file: Text
-    format: Literal["csv", "tsv"] = "csv"
-    encoding: Annotated[str, AfterValidator(_encoding)]
+    format: Literal["csv", "tsv", "xlsx", "sql", "fixed"] = "csv"
+    encoding: Annotated[str, AfterValidator(_encoding)] = ""
     encoding_confirmed: bool = False
     delimiter: Annotated[str, AfterValidator(_delimiter)] | None = None
     quote: Literal['"', "'", ""] = '"'
+    newline: Literal["lf", "cr"] = "lf"
     header_row: Annotated[int, Field(ge=0, le=100)] = 1
+    skip: tuple[Annotated[int, Field(ge=0, le=100)], Annotated[int, Field(ge=0, le=100)]] = (0, 0)
+    sheet: Text | None = None
+    member: Text | None = None
+    widths: list[Annotated[int, Field(ge=1, le=10_000)]] = Field(default_factory=list)
+    table: SqlTable | None = None
+    dialect: Literal["mysql", "postgresql"] | None = None
+    null: list[Annotated[str, StringConstraints(max_length=100)]] = Field(default_factory=lambda: [""])
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
 
     @property
@@ -84,13 +79,28 @@ class Source(Part):
     @property
     def codec(self) -> str:
         """The Python codec that decodes what the customer calls ``encoding``."""
-        return str(codec_of(self.encoding))
+        return str(codec_of(self.encoding)) if self.encoding else "utf-8"
+
+    @property
+    def declared(self) -> str:
+        """What the mapping says of the file's bytes: the encoding, or the format that brings its own."""
+        return self.encoding or self.format
+
+    @property
+    def header_line(self) -> int:
+        """The line of the header; without one, the last line above the data."""
+        return self.skip[0] + self.header_row
 
 
 class Target(Part):
+    """``mode``: insert only; upsert by ``key``; replace deletes what ``replace_where`` selects (all rows when it is
+    empty) first.
+    """
+
     database: SqlIdentifier
-    table: Annotated[str, StringConstraints(pattern=rf"^({_NAME}\.)?{_NAME}$")]
-    mode: Literal["insert"] = "insert"
+    table: SqlTable
+    mode: Literal["insert", "upsert", "replace"] = "insert"
+    replace_where: dict[SqlIdentifier, Said] = Field(default_factory=dict)
 
     @property
     def schema_name(self) -> str:
@@ -104,41 +114,12 @@ class Target(Part):
         return f"{self.database}.{self.schema_name}.{self.table_name}"
 
 
-class Ref(Part):
-    """The value must stand in column ``match`` of ``table``."""
+class Gates(Part):
+    """What ``run`` demands: age of the backup before, and the name that the approval must carry."""
 
-    table: Annotated[str, StringConstraints(pattern=rf"^({_NAME}\.)?{_NAME}$")]
-    match: SqlIdentifier
-
-    @property
-    def key(self) -> tuple[str, str, str]:
-        schema, _, table = self.table.rpartition(".")
-        return schema or "public", table, self.match
-
-
-class Column(Part):
-    """``source`` (YAML: from) names the file's column, or its number when there is no header; or ``value`` is fixed."""
-
-    source: str | int | None = Field(default=None, alias="from")
-    value: str | int | None = None
-    type: Annotated[str, AfterValidator(_type)] = "text"
-    max: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    pattern: Annotated[str, AfterValidator(_pattern)] | None = None
-    required: bool = False
-    unique: bool = False
-    ref: Ref | None = None
-    allow: list[Literal["private_use"]] = Field(default_factory=list)
-
-    @property
-    def kind(self) -> str:
-        return self.type.partition("(")[0]
-
-    @property
-    def precision(self) -> tuple[int, int]:
-        """(digits, digits behind the point) of a decimal."""
-        match = _TYPE.fullmatch(self.type)
-        assert match and match[1]
-        return int(match[1]), int(match[2])
+    backup_minutes: Annotated[int, BeforeValidator(_minutes), Field(ge=1, le=10_080)] | None = None
+    approved_by: Text | None = None
+    test_run: bool = False
 
 
 class Verify(Part):
@@ -152,11 +133,15 @@ class Mapping(Part):
     source: Source
     target: Target
     key: list[SqlIdentifier] = Field(default_factory=list)
+    update: list[SqlIdentifier] = Field(default_factory=list)
+    batch: Annotated[int, Field(ge=1000, le=100_000_000)] | None = None
     reject_limit: Annotated[str, BeforeValidator(_limit)] = "0"
     after: list[Text] = Field(default_factory=list)
     columns: dict[SqlIdentifier, Column] = Field(min_length=1)
     ignore: list[str | int] = Field(default_factory=list)
+    dictionaries: dict[Text, Dictionary] = Field(default_factory=dict)
     verify: Verify = Verify()
+    gates: Gates = Gates()
     _path: Path = PrivateAttr(Path())
 
     @property
@@ -164,15 +149,24 @@ class Mapping(Part):
         """The mapping file."""
         return self._path
 
-    @property
+    @cached_property
     def file(self) -> Path:
-        """The customer's file."""
-        return self._path.parent / Path(self.source.file).expanduser()
+        """The customer's file. Raises InputError when a pattern matches no file or several."""
+        given = Path(self.source.file).expanduser()
+        folder = self._path.parent / given.parent
+        if not any(one in given.name for one in "*?"):
+            return folder / given.name
+        found = sorted(folder.glob(given.name))
+        if len(found) != 1:
+            raise InputError("import.which_file", place=self._path.name, value=self.source.file,
+                             found=" ".join(one.name for one in found) or "0")  # fmt: skip
+        return found[0]
 
     @cached_property
     def sha256(self) -> str:
         """SHA-256 of what decides which values end up where; limits, checks and confirmations do not count."""
-        kept = self.model_dump(mode="json", by_alias=True, include={"name", "source", "target", "key", "columns"})
+        words = {"name", "source", "target", "key", "update", "columns", "dictionaries"}
+        kept = self.model_dump(mode="json", by_alias=True, include=words)
         for word in ("file", "encoding_confirmed", "sha256"):
             kept["source"].pop(word)
         return hashlib.sha256(json.dumps(kept, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
@@ -200,18 +194,30 @@ def _links(mapping: Mapping, lines: Lines) -> None:
     def refuse(fault: str, *where: str | int, **params: Any) -> SiteError:
         return SiteError(f"import.mapping.{fault}", place=lines.place(where), **params)
 
+    source = mapping.source
+    if not source.encoding and source.format != "xlsx":
+        raise refuse("no_encoding", "source", known=" ".join(CODECS))
+    if (source.format == "fixed") != bool(source.widths):
+        raise refuse("widths", "source")
     for name, column in mapping.columns.items():
-        if (column.source is None) == (column.value is None):
-            raise refuse("from_or_value", "columns", name)
-        if column.source is not None and isinstance(column.source, int) != (mapping.source.header_row == 0):
+        if found := fault(column, key=name in mapping.key):
+            raise refuse(found[0], "columns", name, **found[1])
+        # A SQL file names its own columns.
+        numbered = source.header_row == 0 and source.format != "sql"
+        if column.source is not None and isinstance(column.source, int) != numbered:
             raise refuse("from_number", "columns", name, "from", value=column.source)
         if isinstance(column.source, int) and column.source < 1:
             raise refuse("from_number", "columns", name, "from", value=column.source)
-        if column.kind != "text" and (column.max or column.pattern):
-            raise refuse("text_only", "columns", name, type=column.type)
-        if column.value is not None and (column.ref or column.unique):
-            raise refuse("constant", "columns", name)
-    for word, listed in (("key", mapping.key), ("verify", mapping.verify.sum)):
+        if column.codes is not None and column.codes not in mapping.dictionaries:
+            known = nearest(column.codes, list(mapping.dictionaries))
+            raise refuse("no_dictionary", "columns", name, "dict", value=column.codes, known=known)
+    for name, codes in mapping.dictionaries.items():
+        if [codes.codes, codes.file, codes.table].count(None) != 2 or (codes.table and codes.column is None):
+            raise refuse("dictionary", "dictionaries", name)
+        if codec_of(codes.encoding) is None:
+            raise refuse("dictionary", "dictionaries", name)
+    _modes(mapping, refuse)
+    for word, listed in (("key", mapping.key), ("update", mapping.update), ("verify", mapping.verify.sum)):
         for name in listed:
             if name not in mapping.columns:
                 raise refuse("no_column", word, value=name, known=nearest(name, columns))
@@ -225,6 +231,21 @@ def _links(mapping: Mapping, lines: Lines) -> None:
     for number, ignored in enumerate(mapping.ignore):
         if ignored in sources:
             raise refuse("ignored_used", "ignore", number, value=ignored)
+
+
+def _modes(mapping: Mapping, refuse: Callable[..., SiteError]) -> None:
+    target = mapping.target
+    if target.mode == "upsert" and not mapping.key:
+        raise refuse("upsert_key", "target", "mode")
+    if mapping.update and target.mode != "upsert":
+        raise refuse("update_mode", "update", mode=target.mode)
+    if target.replace_where and target.mode != "replace":
+        raise refuse("replace_mode", "target", "replace_where", mode=target.mode)
+    if mapping.batch and target.mode == "replace":
+        raise refuse("batch_mode", "batch", mode=target.mode)
+    for name in mapping.update:
+        if name in mapping.key:
+            raise refuse("update_key", "update", value=name)
 
 
 def summable(column: Column) -> bool:

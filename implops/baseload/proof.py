@@ -6,18 +6,15 @@ and bytes), classes of lines (a mixed file is refused), the declared codec's sco
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from implops.baseload.codec import CODECS, decoder
+from implops.baseload.codec import CODECS, decoder, reading_codec
 from implops.baseload.mapping import Mapping
 from implops.baseload.score import LEAD, SAMPLE, scored_as, scores
+from implops.baseload.source import Bytes, digest, opened, shown
 from implops.errors import InputError
 
-BLOCK = 2**20
 _MARKS = {b"\xef\xbb\xbf": "utf-8", b"\xff\xfe": "utf-16le", b"\xfe\xff": "utf-16be"}
 # A share of undecodable lines from which the declaration is wrong and not the lines.
 _WRONG_SHARE = 5
@@ -56,29 +53,6 @@ class Proof:
         }
 
 
-def blocks(path: Path) -> Iterator[bytes]:
-    """The file in blocks of about 1 MiB that end behind a line feed, the last one perhaps not.
-
-    0A is never the second half of a character in any codec of CODECS. Raises InputError for a file that cannot be
-    read, or that holds no line feed within 1 MiB.
-    """
-    try:
-        with path.open("rb") as file:
-            rest = b""
-            while data := file.read(BLOCK):
-                data = rest + data
-                cut = data.rfind(b"\n") + 1
-                if not cut and len(data) >= BLOCK:
-                    raise InputError("import.no_line_feed", file=path.name)
-                rest = data[cut:]
-                if cut:
-                    yield data[:cut]
-            if rest:
-                yield rest
-    except OSError as error:
-        raise InputError("import.unreadable", file=path, why=error.strerror) from None
-
-
 def undecodable(line: bytes, codec: str) -> tuple[int, str] | None:
     """(offset in the line, the bytes in hex) of the first byte that means nothing, or None."""
     try:
@@ -88,7 +62,7 @@ def undecodable(line: bytes, codec: str) -> tuple[int, str] | None:
     return None
 
 
-class _Sample:
+class Sample:
     """Lines spread over the whole file, at most SAMPLE bytes: when full, every second one is dropped."""
 
     def __init__(self) -> None:
@@ -112,19 +86,22 @@ class _Sample:
 
 def prove(mapping: Mapping) -> Proof:
     """Read the whole file once. Raises InputError (exit 2) when the declaration is disproved or the file is mixed."""
-    source, path, codec = mapping.source, mapping.file, mapping.source.codec
-    proof, good, bad, strange = Proof(), _Sample(), _Sample(), _Sample()
-    total, decode, offset = hashlib.sha256(), decoder(codec), 0
-    for block in blocks(path):
-        total.update(block)
-        if offset == 0:
-            _marks(block, codec, path.name, proof, source.encoding)
-            _sixteen_bits(block, path.name, source.encoding)
-            body = block[3:] if proof.bom else block
-        else:
-            body = block
+    source, name, codec = mapping.source, shown(mapping), reading_codec(mapping.source.codec)
+    proof, good, bad, strange = Proof(), Sample(), Sample(), Sample()
+    decode, offset, bytes_ = decoder(codec), 0, Bytes(mapping)
+    if source.format == "xlsx":
+        # A workbook is XML that declares itself; its cells are judged as they are read.
+        proof.bytes, proof.sha256 = digest(mapping)
+        _identity(mapping, proof)
+        return proof
+    _marks(mapping, proof)
+    for block in bytes_.blocks(tail=False):
+        if not offset and codec == source.codec:
+            _sixteen_bits(block, name, source.encoding)
+        # The mark of 16-bit text is gone by now.
+        body = block[3:] if not offset and proof.bom and codec == source.codec else block
         if codec == "utf-8" and (found := body.find(b"\xef\xbb\xbf")) >= 0:
-            raise InputError("import.bom_inside", file=path.name, line=proof.lines + body.count(b"\n", 0, found) + 1)
+            raise InputError("import.bom_inside", file=name, line=proof.lines + body.count(b"\n", 0, found) + 1)
         if not body.isascii():
             try:
                 decode(body)
@@ -135,21 +112,35 @@ def prove(mapping: Mapping) -> Proof:
         proof.lines += block.count(b"\n") + (not block.endswith(b"\n"))
         proof.crlf += block.count(b"\r\n")
         offset += len(block)
-    proof.bytes, proof.sha256 = offset, total.hexdigest()
-    if not offset or (proof.bom and offset == 3):
-        raise InputError("import.empty_file", file=path.name)
-    if source.sha256 and source.sha256 != proof.sha256:
-        raise InputError("import.other_sha256", file=path.name, declared=source.sha256, found=proof.sha256)
+    proof.bytes, proof.sha256 = bytes_.size, bytes_.sha256
+    _identity(mapping, proof)
     _judge(mapping, proof, good, bad, strange)
     return proof
 
 
-def _marks(block: bytes, codec: str, file: str, proof: Proof, declared: str) -> None:
-    for mark, meaning in _MARKS.items():
-        if block.startswith(mark):
-            if meaning != codec:
-                raise InputError("import.mark", file=file, mark=mark.hex(" "), meaning=meaning, declared=declared)
-            proof.bom = True
+def _identity(mapping: Mapping, proof: Proof) -> None:
+    source, name = mapping.source, shown(mapping)
+    if proof.bytes <= (len(mark_of(mapping)) if proof.bom else 0):
+        raise InputError("import.empty_file", file=name)
+    if source.sha256 and source.sha256 != proof.sha256:
+        raise InputError("import.other_sha256", file=name, declared=source.sha256, found=proof.sha256)
+
+
+def mark_of(mapping: Mapping) -> bytes:
+    """The byte-order mark that the file begins with."""
+    with opened(mapping) as file:
+        head = file.read(3)
+    return next((mark for mark in _MARKS if head.startswith(mark)), b"")
+
+
+def _marks(mapping: Mapping, proof: Proof) -> None:
+    mark, codec = mark_of(mapping), mapping.source.codec
+    if not mark:
+        return
+    proof.bom, meaning = True, _MARKS[mark]
+    if codec not in (meaning, "utf-16" if meaning != "utf-8" else meaning):
+        raise InputError("import.mark", file=shown(mapping), mark=mark.hex(" "), meaning=meaning,
+                         declared=mapping.source.encoding)  # fmt: skip
 
 
 def _sixteen_bits(block: bytes, file: str, declared: str) -> None:
@@ -161,7 +152,7 @@ def _sixteen_bits(block: bytes, file: str, declared: str) -> None:
 
 
 def _classes(
-    body: bytes, offset: int, clean: bool, codec: str, proof: Proof, good: _Sample, bad: _Sample, strange: _Sample
+    body: bytes, offset: int, clean: bool, codec: str, proof: Proof, good: Sample, bad: Sample, strange: Sample
 ) -> None:
     """Sort the non-ASCII lines of a block: decodable or not, UTF-8 or not."""
     for number, line in enumerate(body.split(b"\n"), start=proof.lines + 1):
@@ -191,15 +182,15 @@ def _utf8(line: bytes) -> bool | None:
         return None
 
 
-def _judge(mapping: Mapping, proof: Proof, good: _Sample, bad: _Sample, strange: _Sample) -> None:
-    file, declared, codec = mapping.file.name, mapping.source.encoding, mapping.source.codec
+def _judge(mapping: Mapping, proof: Proof, good: Sample, bad: Sample, strange: Sample) -> None:
+    file, declared, codec = shown(mapping), mapping.source.encoding, reading_codec(mapping.source.codec)
     if proof.strangers:
-        shown = " ".join(str(number) for number, _ in strange.lines[:20])
+        told = " ".join(str(number) for number, _ in strange.lines[:20])
         if proof.utf8 == proof.nonascii:
             raise _refuse("import.wrong_encoding", mapping, "utf-8", strange, lead=None)
         raise InputError("import.mixed", file=file, declared=declared, likely="utf-8", count=proof.strangers,
-                         nonascii=proof.nonascii, lines=shown)  # fmt: skip
-    if proof.bad:
+                         nonascii=proof.nonascii, lines=told)  # fmt: skip
+    if proof.bad and codec == mapping.source.codec:
         likely, lead = next(iter(scores(bad.text()).items()), ("", 0.0))
         rival = likely if likely and lead > LEAD and likely != scored_as(codec) else ""
         line, offset, found = proof.first_bad or (0, 0, "")
@@ -208,9 +199,9 @@ def _judge(mapping: Mapping, proof: Proof, good: _Sample, bad: _Sample, strange:
             raise _refuse("import.not_encoding", mapping, rival, bad, lead=None, bad=proof.bad,
                           nonascii=proof.nonascii, line=line, offset=offset, hex=found)  # fmt: skip
         if rival and proof.bad >= _MIXED_LINES:
-            shown = " ".join(str(number) for number, _ in bad.lines[:20])
+            told = " ".join(str(number) for number, _ in bad.lines[:20])
             raise InputError("import.mixed", file=file, declared=declared, likely=shown_name(rival), count=proof.bad,
-                             nonascii=proof.nonascii, lines=shown)  # fmt: skip
+                             nonascii=proof.nonascii, lines=told)  # fmt: skip
         if proof.bad == proof.nonascii and proof.bad > _MIXED_LINES:
             raise InputError("import.undecodable", file=file, declared=declared, bad=proof.bad, line=line,
                              offset=offset, hex=found)  # fmt: skip
@@ -228,7 +219,7 @@ def _judge(mapping: Mapping, proof: Proof, good: _Sample, bad: _Sample, strange:
         raise _refuse("import.wrong_encoding", mapping, likely, good, lead=f"{best - mine:.2f}")
 
 
-def _ahead(rival: str, codec: str, good: _Sample) -> bool:
+def _ahead(rival: str, codec: str, good: Sample) -> bool:
     """The rival also makes better text of the lines that the declared codec happens to decode."""
     found = scores(good.text())
     return rival in found and found[rival] - found.get(scored_as(codec), -9.0) > LEAD
@@ -241,7 +232,7 @@ def _kin(name: str, codec: str) -> bool:
     return {name, codec} == {"cp950", "big5hkscs"}
 
 
-def _refuse(key: str, mapping: Mapping, likely: str, sample: _Sample, **params: Any) -> InputError:
+def _refuse(key: str, mapping: Mapping, likely: str, sample: Sample, **params: Any) -> InputError:
     """The proof: one line of the file, read both ways."""
     wrong, right = decoder(mapping.source.codec), decoder(likely)
     rows = [one for one in sample.lines[:200] if one[0] > mapping.source.header_row] or sample.lines
@@ -251,13 +242,13 @@ def _refuse(key: str, mapping: Mapping, likely: str, sample: _Sample, **params: 
     except UnicodeDecodeError:
         read = line.decode(mapping.source.codec, "replace")
     params = {"line": number, **params}
-    return InputError(key, file=mapping.file.name, declared=mapping.source.encoding, likely=shown_name(likely),
+    return InputError(key, file=shown(mapping), declared=mapping.source.encoding, likely=shown_name(likely),
                       sample=number, as_declared=_short(read), as_likely=_short(right(line)), **params)  # fmt: skip
 
 
 def _short(text: str) -> str:
-    shown = "".join(one if one.isprintable() else "·" for one in text.strip())
-    return shown if len(shown) <= 40 else shown[:39] + "…"
+    shown_ = "".join(one if one.isprintable() else "·" for one in text.strip())
+    return shown_ if len(shown_) <= 40 else shown_[:39] + "…"
 
 
 def shown_name(codec: str) -> str:

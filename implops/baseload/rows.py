@@ -1,35 +1,42 @@
 """Reads a proved file block by block: good lines as CSV for the server, bad lines as rejects with line and reason.
 
-Good lines go on as they stand in the file when every column is mapped in place; otherwise they are written anew.
+Good lines go on as they stand in the file when every column is mapped in place and nothing is changed; otherwise they
+are written anew. Files that are no lines of cells (fixed width, workbooks, SQL) come as records under the same rules.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Context, Decimal
 from functools import reduce
-from hashlib import md5, sha256
-from typing import Any
+from hashlib import md5
+from itertools import islice
 
-from implops.baseload.codec import REFUSED, decoder
+from implops.baseload import header
+from implops.baseload.codec import REFUSED, decoder, reading_codec
+from implops.baseload.convert import Change, Conversion, worked
+from implops.baseload.judge import Judge, Key, Known, damaged, groups
 from implops.baseload.mapping import Mapping
-from implops.baseload.proof import blocks, undecodable
-from implops.baseload.rules import Fault, Field, Rules
+from implops.baseload.mojibake import Suspicion
+from implops.baseload.proof import undecodable
+from implops.baseload.rules import Fault, Field, Rules, fault_of
+from implops.baseload.source import Bytes, digest, shown
 from implops.baseload.target import Cell
 from implops.errors import DataError, InputError
-from implops.strict_yaml import nearest
+
+__all__ = ["Block", "Key", "Known", "Reader", "Reject", "Sums", "Tally", "row_hash", "total"]
 
 # So many rejects are kept one by one; a file with more has another problem, and memory has an end.
 KEPT_REJECTS = 100_000
+_RECORDS = 2000
 _NULL = "\\N"
 # The default context rounds to 28 digits; the widest column and the longest file stay below 60.
-_EXACT = Context(prec=60)
+EXACT = Context(prec=60)
 
-Key = tuple[str, str, str]
-Known = dict[Key, set[str]]
+Originals = Callable[[int], bytes]
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,9 @@ class Sums:
 
 @dataclass
 class Tally:
-    """What was read. ``row_hash`` is the sum over all rows of the first 60 bits of md5(canonical row)."""
+    """What was read. ``notes``: remarks (key of a text -> its parameter). ``row_hash`` is the sum over all rows of the
+    first 60 bits of md5(canonical row).
+    """
 
     rows: int = 0
     good: int = 0
@@ -61,6 +70,7 @@ class Tally:
     last_line: int = 0
     row_hash: int = 0
     columns: dict[str, Sums] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -73,11 +83,12 @@ class Block:
 
 
 class Reader:
-    """One pass over a file. ``known``: codes of parent tables; ``taken``: keys that the target holds already.
-    ``hashed`` adds what the proof compares: sums, row hash, and the good rows whose place is in ``spots``.
+    """One pass over a file. ``known``: codes of parent tables and dictionaries; ``taken``: keys that the target holds
+    already. ``hashed`` adds what the proof compares: sums, row hash, and the good rows whose place is in ``spots``.
+    ``suspicious`` looks for texts that were ruined before the file was saved.
 
-    Raises InputError for a header that does not fit the mapping. ``tally``, ``rejects`` and ``sha256`` are whole
-    after the pass.
+    Raises InputError for a header that does not fit the mapping. ``tally``, ``rejects``, ``changes`` and ``sha256``
+    are whole after the pass.
     """
 
     def __init__(
@@ -90,9 +101,12 @@ class Reader:
         hashed: bool = False,
         spots: frozenset[int] = frozenset(),
         collect: frozenset[str] = frozenset(),
+        suspicious: bool = False,
     ) -> None:
-        self.mapping, self.cells, self.known, self.hashed, self.spots = mapping, list(cells), known, hashed, spots
-        self.codec, self.decode = mapping.source.codec, decoder(mapping.source.codec)
+        self.mapping, self.cells, self.hashed, self.spots = mapping, list(cells), hashed, spots
+        source = mapping.source
+        self.codec = reading_codec(source.codec)
+        self.decode, self._bytes = decoder(self.codec), Bytes(mapping)
         self.tally = Tally(columns={cell.name: Sums() for cell in cells})
         for name in mapping.verify.sum:
             self.tally.columns[name].sum = Decimal(0)
@@ -101,26 +115,56 @@ class Reader:
         self.spotted: list[tuple[int, list[str]]] = []
         self.collected: dict[str, set[str]] = {name: set() for name in collect}
         self.rules: Rules | None = None
+        self._separator = source.separator
+        self._refused = REFUSED.get(source.codec, "")
+        self._works = {
+            cell.name: Conversion(cell.column, cell.field, source.null, self._refused)
+            for cell in cells if cell.column.source is not None and worked(cell.column, source.null)
+        }  # fmt: skip
+        self._judge = Judge(mapping, cells, known, taken)
+        self._suspicion = Suspicion([cell.name for cell in cells if cell.field.kind == "text"]) if suspicious else None
         self._places: list[int | None] = []
-        self._as_it_stands = False
-        self._seen: list[tuple[tuple[str, ...], dict[Any, int], set[Any]]] = []
-        for names in self.keys(mapping):
-            rows = taken.get(names, set())
-            self._seen.append((names, {}, {row[0] for row in rows} if len(names) == 1 else set(rows)))
-        self._tame: dict[str, set[str]] = {}
+        self._pick: Callable[[str], list[Sequence[str] | None] | None] | None = None
+        self._as_it_stands = self._untouched = False
+        self._constants()
 
     @staticmethod
     def keys(mapping: Mapping) -> list[tuple[str, ...]]:
         """The column groups whose values must not repeat, in the file and in the table."""
-        keys: list[tuple[str, ...]] = [(name,) for name, column in mapping.columns.items() if column.unique]
-        return [*keys, tuple(mapping.key)] if mapping.key and tuple(mapping.key) not in keys else keys
+        return groups(mapping)
+
+    @property
+    def changes(self) -> dict[str, dict[str, Change]]:
+        """Column -> rule -> what it changed in the rows that are kept."""
+        return {name: work.changes for name, work in self._works.items() if work.changes}
+
+    def _constants(self) -> None:
+        for cell in self.cells:
+            if cell.column.source is None:
+                rules = Rules([cell.field], ",", '"', self._refused)
+                fault = fault_of(cell.field, str(cell.column.value), rules.forms[0], rules.strange[0])
+                if fault:
+                    raise InputError("import.constant_form", place=self.mapping.path.name, column=cell.name,
+                                     value=cell.column.value, type=cell.column.type)  # fmt: skip
 
     def blocks(self) -> Iterator[Block]:
         """Good rows in the order of the file."""
         csv.field_size_limit(2**22)
-        line, first, total = 1, True, sha256()
-        for raw in blocks(self.mapping.file):
-            total.update(raw)
+        if self.mapping.source.format in ("csv", "tsv"):
+            yield from self._lines()
+        else:
+            yield from self._records()
+        if self.rules is None:
+            raise InputError("import.no_header", file=shown(self.mapping))
+        self.rejects.sort(key=lambda one: one.line)
+        self.tally.rows = self.tally.good + self.tally.rejected
+        self.sha256 = self._bytes.sha256 if self._bytes.size else digest(self.mapping)[1]
+        if self._suspicion and not self.mapping.source.encoding_confirmed:
+            self._suspicion.verdict(self.mapping)
+
+    def _lines(self) -> Iterator[Block]:
+        line, first, carried = 1, True, b""
+        for raw, last in _with_last(self._bytes.blocks()):
             if first and raw.startswith(b"\xef\xbb\xbf") and self.codec == "utf-8":
                 raw = raw[3:]
             if not raw.endswith(b"\n"):
@@ -128,209 +172,239 @@ class Reader:
             if first:
                 raw, line = self._header(raw)
                 first = False
+            raw, carried = carried + raw, b""
             out: list[bytes] = []
-            before, lines = self.tally.good, raw.count(b"\n")
-            originals = _Originals(raw, line)
-            for start, text in self._texts(raw, line):
+            before, originals = self.tally.good, _Originals(raw, line, self._bytes)
+            for start, text, whole in self._texts(raw, line):
                 assert self.rules
-                for number, part, good in self.rules.split(start, text):
+                for number, part, good in self.rules.split(start, text, last or not whole):
                     if good:
                         self._take(number, part, out, originals)
+                    elif good is None:
+                        carried = originals.rest(number)
                     else:
-                        faults = self.rules.why(part)
-                        if faults:
-                            self._reject(number, originals[number], faults)
-                        else:
-                            self.tally.blank += 1
-            line += lines
+                        self._refuse_record(number, part, originals)
+            line += raw.count(b"\n") - carried.count(b"\n")
             self.tally.last_line = line - 1
             yield Block(b"".join(out), self.tally.good - before, line - 1)
-        self.tally.rows = self.tally.good + self.tally.rejected
-        self.sha256 = total.hexdigest()
 
-    def _texts(self, raw: bytes, line: int) -> Iterator[tuple[int, str]]:
-        """(first line, text) of a block; a line that does not decode is a reject."""
+    def _texts(self, raw: bytes, line: int) -> Iterator[tuple[int, str, bool]]:
+        """(first line, text, whether it goes on in the next block); a line that does not decode is a reject."""
         try:
-            yield line, self.decode(raw)
+            yield line, self.decode(raw), True
             return
         except UnicodeDecodeError:
             pass
-        offset = 0
-        for number, one in enumerate(raw.split(b"\n")[:-1], start=line):
+        lines = raw.split(b"\n")[:-1]
+        kept: list[bytes] = []
+        for number, one in enumerate(lines, start=line):
             fault = undecodable(one, self.codec)
-            if fault:
-                params = {"offset": fault[0] + 1, "hex": fault[1]}
-                shown = one.decode(self.codec, "replace")
-                self._reject(number, one, [Fault("", "encoding", shown, params)])
-            else:
-                yield number, self.decode(one) + "\n"
-            offset += len(one) + 1
+            if not fault:
+                kept.append(one)
+                continue
+            if kept:
+                yield number - len(kept), self.decode(b"\n".join(kept)) + "\n", False
+                kept = []
+            params = {"offset": fault[0] + 1, "hex": fault[1]}
+            shown_ = one.decode(self.codec, "replace")
+            self._reject(number, self._bytes.original(one), [Fault("", "encoding", shown_, params)])
+        if kept:
+            yield line + len(lines) - len(kept), self.decode(b"\n".join(kept)) + "\n", True
 
     def _header(self, raw: bytes) -> tuple[bytes, int]:
         """Read the header, fit the mapping's columns to the file's; the rest of the block and its first line."""
-        number = self.mapping.source.header_row
-        lines = raw.split(b"\n", max(number, 1))
+        mapping, source, above = self.mapping, self.mapping.source, self.mapping.source.header_line
+        if raw[:4].lower() == b"sep=" and raw[5:6] in (b"\r", b"\n"):
+            # Excel's own mark of the delimiter; it stands above everything else.
+            told = raw[4:5].decode("latin-1")
+            if source.delimiter and told != source.delimiter:
+                raise InputError("import.sep", file=shown(mapping), found=told, declared=source.delimiter)
+            self._separator = told
+            self.tally.notes["noted_sep"] = told
+            above += 1
+        number = above if source.header_row else above + 1
+        lines = raw.split(b"\n", number)
         if len(lines) <= number:
-            raise InputError("import.no_header", file=self.mapping.file.name)
+            raise InputError("import.no_header", file=shown(mapping))
         try:
-            text = self.decode(lines[max(number, 1) - 1])
+            text = self.decode(lines[number - 1])
         except UnicodeDecodeError:
-            raise InputError("import.header_bytes", file=self.mapping.file.name, line=number) from None
-        source = self.mapping.source
-        line = text.removesuffix("\r")
-        if source.quote:
-            header = next(csv.reader([line], delimiter=source.separator, quotechar=source.quote), [])
-        else:
-            header = line.split(source.separator)
-        names: list[str | int] = list(header) if number else list(range(1, len(header) + 1))
-        self._fit(names)
-        return (lines[number], number + 1) if number else (raw, 1)
+            raise InputError("import.header_bytes", file=shown(mapping), line=number) from None
+        told_names = header.cut(text, self._separator, source.quote, shown(mapping))
+        self._fit(told_names if source.header_row else list(range(1, len(told_names) + 1)))
+        return raw.split(b"\n", above)[above], above + 1
 
-    def _fit(self, names: list[str | int]) -> None:
-        mapping, file = self.mapping, self.mapping.file.name
-        for name in names:
-            if names.count(name) > 1:
-                raise InputError("import.header_twice", file=file, name=name)
+    def _fit(self, names: Sequence[header.Name]) -> None:
+        header.fit(self.mapping, names)
         wanted = {cell.column.source: cell for cell in self.cells if cell.column.source is not None}
-        known = {*wanted, *mapping.ignore}
-        for source in wanted:
-            if source not in names:
-                raise InputError("import.header_missing", file=file, place=mapping.path.name, name=source,
-                                 known=_nearest(source, names))  # fmt: skip
-        for name in names:
-            if name not in known:
-                raise InputError("import.header_unmapped", file=file, place=mapping.path.name, name=_visible(name),
-                                 known=" ".join(map(str, known)))  # fmt: skip
-        for ignored in mapping.ignore:
-            if ignored not in names:
-                raise InputError("import.header_missing", file=file, place=mapping.path.name, name=ignored,
-                                 known=_nearest(ignored, names))  # fmt: skip
-        fields = [wanted[name].field if name in wanted else Field("") for name in names]
-        quote, separator = mapping.source.quote, mapping.source.separator
-        self.rules = Rules(fields, separator, quote, REFUSED.get(self.codec, ""))
+        fields = [
+            replace(wanted[name].field, loose=wanted[name].name in self._works) if name in wanted else Field("")
+            for name in names
+        ]
+        quote = self.mapping.source.quote
+        self.rules = Rules(fields, self._separator, quote, self._refused)
         self._places = [names.index(cell.column.source) if cell.column.source is not None else None
                         for cell in self.cells]  # fmt: skip
         in_place = self._places == list(range(len(names)))
-        self._as_it_stands = in_place and len(names) > 1 and quote == '"'
+        plain = self._separator.isascii() and (self._separator.isprintable() or self._separator == "\t")
+        lines = self.mapping.source.format in ("csv", "tsv")
+        self._as_it_stands = in_place and len(names) > 1 and quote == '"' and plain and lines
+        looked = self._judge.wanted(frozenset(self._works)) | self._works.keys() | self.collected.keys()
+        if self._suspicion:
+            looked |= {cell.name for cell in self.cells if cell.field.kind == "text"}
+        self._untouched = self._as_it_stands and not (self.hashed or looked)
+        if looked and self._as_it_stands and not self.hashed and not self.rules.multiline:
+            self._pick = self.rules.picker([place for place, field_ in enumerate(fields) if field_.name in looked])
 
     @property
     def delimiter(self) -> str:
         """Of the rows that ``blocks`` gives."""
-        return self.mapping.source.separator if self._as_it_stands else ","
+        return self._separator if self._as_it_stands else ","
+
+    def _records(self) -> Iterator[Block]:
+        from implops.baseload import records
+
+        rows = records.open_(self.mapping, self._bytes, self._fit, lambda: self.rules, self.tally.notes)
+        while batch := list(islice(rows, _RECORDS)):
+            out: list[bytes] = []
+            before, good = self.tally.good, []
+            assert self.rules
+            raws = {line: raw for line, _, raw in batch}
+            for line, cells, raw in batch:
+                faults = cells if cells and isinstance(cells[0], Fault) else self._faults([str(one) for one in cells])
+                if faults:
+                    self._reject(line, raw, [one for one in faults if isinstance(one, Fault)])
+                elif not any(cells):
+                    self.tally.blank += 1
+                else:
+                    good.append((line, cells))
+            if good:
+                columns = list(zip(*(cells for _, cells in good), strict=True))
+                self._columns([line for line, _ in good], columns, None, out, raws.__getitem__)
+            self.tally.last_line = batch[-1][0]
+            yield Block(b"".join(out), self.tally.good - before, batch[-1][0])
+
+    def _faults(self, cells: list[str]) -> list[Fault]:
+        """Every fault of the cells of one record, those of worked columns too."""
+        assert self.rules
+        if len(cells) != len(self.rules.fields):
+            return [Fault("", "columns", " ".join(cells), {"found": len(cells), "expected": len(self.rules.fields)})]
+        found = self.rules.faults(cells)
+        named = {fault.column for fault in found}
+        for rule, value in zip(self.rules.fields, cells, strict=True):
+            if found and rule.loose and rule.name not in named and (fault := self._works[rule.name].fault(value)):
+                found.append(fault)
+        return found
+
+    def _refuse_record(self, line: int, part: str, originals: _Originals) -> None:
+        assert self.rules
+        faults = self.rules.why(part)
+        if not faults:
+            self.tally.blank += 1
+            return
+        if faults[0].column:
+            faults = self._faults(self.rules.values(part)[0])
+        self._reject(line, originals.span(line, part.count("\n")), faults)
 
     def _take(self, line: int, text: str, out: list[bytes], originals: _Originals) -> None:
-        """Good by form; now what needs other rows or tables: references, duplicates, free patterns, lengths."""
+        """Good by form; now what needs work, other rows or tables."""
         assert self.rules
-        rows = self.rules.values(text)
-        columns = list(zip(*rows, strict=True))
-        values: list[Sequence[str]] = [
-            columns[place] if place is not None else [str(cell.column.value)] * len(rows)
+        if self._untouched and not damaged(text):
+            out.append((text.replace("\r\n", "\n") if "\r" in text else text).encode())
+            self.tally.good += text.count("\n")
+            return
+        if not self.rules.multiline:
+            picked = self._pick(text) if self._pick else None
+            self._columns(range(line, line + text.count("\n")), picked or self.rules.columns(text), text, out,
+                          originals.line)  # fmt: skip
+            return
+        numbered = list(self.rules.numbered(line, text))
+        ends = [*(start for start, _ in numbered[1:]), line + text.count("\n")]
+        spans = {start: end - start for (start, _), end in zip(numbered, ends, strict=True)}
+        columns = list(zip(*(cells for _, cells in numbered), strict=True))
+        self._columns(list(spans), columns, None if "\r" in text else text, out,
+                      lambda start: originals.span(start, spans[start]))  # fmt: skip
+
+    def _columns(
+        self, lines: Sequence[int], columns: Sequence[Sequence[str] | None], text: str | None, out: list[bytes],
+        original: Originals,
+    ) -> None:  # fmt: skip
+        """Rows whose form is good. A column that nobody looks at may be None until the rows must be written anew."""
+        given: list[Sequence[str]] = [
+            (columns[place] or ()) if place is not None else [str(cell.column.value)] * len(lines)
             for place, cell in zip(self._places, self.cells, strict=True)
         ]
-        bad = self._beyond_form(line, values)
+        bad: dict[int, list[Fault]] = {}
+        values = list(given)
+        for place, cell in enumerate(self.cells):
+            if work := self._works.get(cell.name):
+                values[place], faults = work.values(lines, given[place])
+                for index, fault in faults.items():
+                    bad.setdefault(index, []).append(fault)
+        if text is None or damaged(text):
+            self._damaged(values, bad)
+        values = self._judge.rows(lines, values, bad)
+        for place, cell in enumerate(self.cells):
+            if cell.name in self._works and values[place] is not given[place]:
+                self._works[cell.name].count(lines, given[place], bad)
+        changed = any(one is not other for one, other in zip(values, given, strict=True))
+        if (bad or changed) and text is not None and None in columns:
+            # Columns stand in place here, or none would have been left out.
+            whole = self.rules.columns(text) if self.rules else []
+            values = [whole[place] if columns[place] is None else one for place, one in enumerate(values)]
         if bad:
-            for index, faults in sorted(bad.items()):
-                self._reject(line + index, originals[line + index], faults)
-            kept = [index for index in range(len(rows)) if index not in bad]
-            values = [[column[index] for index in kept] for column in values]
-        count = len(rows) - len(bad)
-        if not count:
+            for index, faults_ in sorted(bad.items()):
+                self._reject(lines[index], original(lines[index]), faults_)
+            kept = [index for index in range(len(lines)) if index not in bad]
+            values, lines = [[column[index] for index in kept] for column in values], [lines[index] for index in kept]
+        if not lines:
             return
-        if self._as_it_stands and not bad:
+        if self._as_it_stands and not bad and not changed and text is not None:
             out.append((text.replace("\r\n", "\n") if "\r" in text else text).encode())
         else:
             out.append(self._written(values))
-        self._collect(values)
-        if self.hashed:
-            self._prove([cell.canonical(column) for cell, column in zip(self.cells, values, strict=True)], line, count)
-        self.tally.good += count
+        self._keep(lines, values)
 
-    def _beyond_form(self, line: int, values: list[Sequence[str]]) -> dict[int, list[Fault]]:
-        bad: dict[int, list[Fault]] = {}
-
-        def refuse(index: int, name: str, code: str, value: str, **params: Any) -> None:
-            bad.setdefault(index, []).append(Fault(name, code, value, params))
-
+    def _damaged(self, values: list[Sequence[str]], bad: dict[int, list[Fault]]) -> None:
         for cell, column in zip(self.cells, values, strict=True):
-            rule = cell.field
-            if cell.column.source is None:
-                continue
-            if rule.pattern and rule.limit is not None and max(map(len, column)) > rule.limit:
+            if cell.field.kind == "text" and damaged("\n".join(column)):
                 for index, value in enumerate(column):
-                    if len(value) > rule.limit:
-                        refuse(index, cell.name, "length", value, length=len(value), limit=rule.limit)
-            if rule.pattern and not rule.tame:
-                self._match(cell, column, refuse)
-            if cell.column.ref:
-                codes = self.known[cell.column.ref.key]
-                if not codes.issuperset(column):
-                    for index, value in enumerate(column):
-                        if value and value not in codes:
-                            table = f"{cell.column.ref.table}.{cell.column.ref.match}"
-                            refuse(index, cell.name, "reference", value, table=table)
-        self._repeated(line, values, bad, refuse)
-        return bad
-
-    def _match(self, cell: Cell, column: Sequence[str], refuse: Any) -> None:
-        """A customer's own pattern, asked once for every distinct value."""
-        import re
-
-        pattern = re.compile(str(cell.field.pattern), re.ASCII)
-        good = self._tame.setdefault(cell.name, {""})
-        new = {value for value in set(column) - good if pattern.fullmatch(value)}
-        good |= new
-        if not good.issuperset(column):
-            for index, value in enumerate(column):
-                if value not in good:
-                    refuse(index, cell.name, "pattern", value, pattern=cell.field.pattern)
-
-    def _repeated(self, line: int, values: list[Sequence[str]], bad: dict[int, list[Fault]], refuse: Any) -> None:
-        order = [cell.name for cell in self.cells]
-        for names, seen, taken in self._seen:
-            picked = [values[order.index(name)] for name in names]
-            keys: Sequence[Any] = picked[0] if len(names) == 1 else list(zip(*picked, strict=True))
-            fresh = set(keys)
-            clean = len(fresh) == len(keys) and seen.keys().isdisjoint(fresh) and taken.isdisjoint(fresh) and not bad
-            if clean and "" not in fresh:
-                seen.update(zip(keys, range(line, line + len(keys)), strict=True))
-                continue
-            for index, key in enumerate(keys):
-                if key == "" or index in bad:
-                    continue
-                shown = key if isinstance(key, str) else " ".join(key)
-                if key in taken:
-                    refuse(index, " ".join(names), "exists", shown)
-                elif key in seen:
-                    refuse(index, " ".join(names), "duplicate", shown, first=seen[key])
-                else:
-                    seen[key] = line + index
+                    if damaged(value):
+                        bad.setdefault(index, []).append(Fault(cell.name, "damaged", value, {}))
 
     def _written(self, values: list[Sequence[str]]) -> bytes:
         buffer = io.StringIO()
         # A lone column is quoted: a bare \. would end the data for psql.
-        lone = len(values) == 1
-        csv.writer(buffer, lineterminator="\n", quoting=csv.QUOTE_ALL if lone else csv.QUOTE_MINIMAL).writerows(
-            zip(*values, strict=True)
-        )
+        # A lone column is quoted: a bare \. would end the data for psql. So is a carriage return, which Python leaves.
+        lone = len(values) == 1 or (self.rules is not None and self.rules.multiline)
+        writer = csv.writer(buffer, delimiter=self.delimiter, lineterminator="\n",
+                            quoting=csv.QUOTE_ALL if lone else csv.QUOTE_MINIMAL)  # fmt: skip
+        writer.writerows(zip(*values, strict=True))
         return buffer.getvalue().encode()
 
-    def _collect(self, values: list[Sequence[str]]) -> None:
+    def _keep(self, lines: Sequence[int], values: list[Sequence[str]]) -> None:
         for cell, column in zip(self.cells, values, strict=True):
             if cell.name in self.collected:
                 self.collected[cell.name].update(column)
+            if self._suspicion and cell.field.kind == "text":
+                self._suspicion.look(cell.name, lines, column)
+        if self.hashed:
+            self._prove([cell.canonical(column) for cell, column in zip(self.cells, values, strict=True)], lines)
+        self.tally.good += len(lines)
 
-    def _prove(self, values: list[Sequence[str]], line: int, count: int) -> None:
+    def _prove(self, values: list[Sequence[str]], lines: Sequence[int]) -> None:
         """Add canonical values to the sums and the row hash; keep those that the sample wants."""
-        tally = self.tally
+        tally, count = self.tally, len(lines)
         for cell, column in zip(self.cells, values, strict=True):
             sums = tally.columns[cell.name]
             sums.count += count - column.count("")
-            sums.length += len("".join(column))
+            if cell.counted:
+                sums.length += len("".join(column))
             if sums.sum is not None:
-                sums.sum = _EXACT.add(sums.sum, total(column, cell.behind))
+                sums.sum = EXACT.add(sums.sum, total(column, cell.behind))
         for place in self.spots.intersection(range(tally.good, tally.good + count)):
             index = place - tally.good
-            self.spotted.append((line + index, [column[index] for column in values]))
+            self.spotted.append((lines[index], [column[index] for column in values]))
         tally.row_hash += row_hash(values)
 
     def _reject(self, line: int, raw: bytes, faults: Iterable[Fault]) -> None:
@@ -342,19 +416,19 @@ class Reader:
         """What only the whole file shows. Raises DataError when the customer's own number of rows differs."""
         expected = self.mapping.verify.rows_expected
         if expected is not None and expected != self.tally.rows:
-            raise DataError("import.rows_expected", file=self.mapping.file.name, expected=expected,
+            raise DataError("import.rows_expected", file=shown(self.mapping), expected=expected,
                             found=self.tally.rows)  # fmt: skip
         if not self.tally.rows and expected != 0:
-            raise DataError("import.no_rows", file=self.mapping.file.name)
+            raise DataError("import.no_rows", file=shown(self.mapping))
 
 
 def total(column: Sequence[str], behind: int | None) -> Decimal:
     """Exact sum of canonical numbers. With a fixed scale they are summed as whole numbers, five times as fast."""
     given = [one for one in column if one] if "" in column else column
     if behind is None and any("." in one for one in given):
-        return reduce(_EXACT.add, map(Decimal, given), Decimal(0))
-    whole = [one.replace(".", "") for one in given] if behind else given
-    return _EXACT.scaleb(Decimal(sum(map(int, whole))), -(behind or 0))
+        return reduce(EXACT.add, map(Decimal, given), Decimal(0))
+    whole = "\n".join(given).replace(".", "").split("\n") if behind and given else given
+    return EXACT.scaleb(Decimal(sum(map(int, whole))), -(behind or 0))
 
 
 def row_hash(columns: Sequence[Sequence[str]]) -> int:
@@ -369,23 +443,33 @@ def row_hash(columns: Sequence[Sequence[str]]) -> int:
 class _Originals:
     """The lines of a block as the file has them; cut only when somebody asks."""
 
-    def __init__(self, block: bytes, first: int) -> None:
-        self.block, self.first = block, first
+    def __init__(self, block: bytes, first: int, source: Bytes) -> None:
+        self.block, self.first, self.source = block, first, source
         self._lines: list[bytes] = []
 
-    def __getitem__(self, line: int) -> bytes:
+    def line(self, number: int) -> bytes:
+        return self.span(number, 1)
+
+    def span(self, number: int, count: int) -> bytes:
+        """``count`` lines from ``number`` on, without the last line feed."""
+        return self.source.original(b"\n".join(self._cut()[number - self.first :][:count]))
+
+    def rest(self, number: int) -> bytes:
+        """The bytes of the block from line ``number`` to its end."""
+        return b"\n".join(self._cut()[number - self.first :])
+
+    def _cut(self) -> list[bytes]:
         if not self._lines:
             self._lines = self.block.split(b"\n")
-        return self._lines[line - self.first]
+        return self._lines
 
 
-def _visible(name: str | int) -> str:
-    """A header cell with what cannot be seen written as code points."""
-    return "".join(
-        one if one.isprintable() and one != "\u3000" and not (one == " " and str(name).strip() != name) else
-        f"<U+{ord(one):04X}>" for one in str(name)
-    )  # fmt: skip
-
-
-def _nearest(name: str | int, names: Sequence[str | int]) -> str:
-    return nearest(str(name), [_visible(one) for one in names])
+def _with_last(blocks: Iterator[bytes]) -> Iterator[tuple[bytes, bool]]:
+    """Each block, and whether it is the last one."""
+    held: bytes | None = None
+    for block in blocks:
+        if held is not None:
+            yield held, False
+        held = block
+    if held is not None:
+        yield held, True

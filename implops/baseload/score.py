@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 
-CANDIDATES = ("utf-8", "gb18030", "cp950", "big5hkscs", "cp932", "euc_jp", "cp1252")
+CANDIDATES = ("utf-8", "gb18030", "cp950", "big5hkscs", "cp932", "euc_jp", "cp949", "cp1252")
 # Another codec ahead by more than this contradicts the declaration.
 LEAD = 0.5
 SAMPLE = 256 * 1024
@@ -30,6 +30,14 @@ _TRADITIONAL = (
     "這個們來為國說時會對於著過發後裡種經麼學現當沒動還進樣開從實軍無與長機關點業將兩間問並應戰頭體見產話內給門兒東聲員論處義幾認條係氣題"
     "爾別變總電數報結務場計資許統區隊決馬書則聽達強難權設記類據邊張該規萬覺術領確傳師觀讓識帶導爭運縣鎮鄉莊灣橋溝龍嶺華寧興豐陽藥醫護檢驗"
     "診劑針鋼單價編碼稱號劉陳楊趙黃吳孫羅車廠產標準環網線錄購銷貨幣臺灣"
+)
+# About 330 syllables that fill most of Korean text, and those of addresses, names and departments.
+_KOREAN = (
+    "이다는의에을가고하를은지로한도사기서어리자인아나시대일그정해수들전보있부여제과주장원만면성계상것년구스조공생연유동경무선비적신위라용문교소세오관우실중국치"
+    "안방진통행체발역분내모회간명민영화재물미학운업식단품현당두강남양산거설개감결법북속알마네호람때바른최금종권점건터차준토표청환반등출각열타월노투임술형될력심근"
+    "입석복별님합약색살러번증활평택했음저말몸불길군포육십백천읍울인광주충울처확규직번및항목절급출료본병병호간약원실과외내과응급환자의료검사처방제품단위코드이름담"
+    "당부서팀장대리사번전화주소우편번호판매구매창고재고수량단가금액합계비고김박최정강조윤장임한오서신권황안송류홍고문양손배백허남심노하곽성차주우구민나엄채원천"
+    "를습니까요게없같많좋크작높낮새옛끝첫또더덕돈돌래례록론류르름립막망매맥머먼멀메몇못무묵문밀박밖받발밤방배버벌벽변볼봉뿐뒤달담답닭태풍플피필향허험협홀효후훈휴흥희힘"
 )
 
 
@@ -50,6 +58,7 @@ def _lists(codec: str) -> _Lists:
     gb = _levels("gb2312", range(0xB0, 0xD8), high)
     big5 = _levels("cp950", range(0xA4, 0xC7), [range(0x40, 0x7F), range(0xA1, 0xFF)])
     jis = _levels("euc_jp", range(0xB0, 0xD0), high)
+    korean = frozenset(_KOREAN)
     simplified, traditional = frozenset(_SIMPLIFIED), frozenset(_TRADITIONAL)
     old = traditional | (simplified & big5)
     return {
@@ -58,6 +67,7 @@ def _lists(codec: str) -> _Lists:
         "big5hkscs": _Lists(old, big5),
         "cp932": _Lists(frozenset(), jis),
         "euc_jp": _Lists(frozenset(), jis),
+        "cp949": _Lists(korean, frozenset()),
     }.get(codec) or _Lists(simplified | traditional, gb | big5 | jis)
 
 
@@ -81,6 +91,8 @@ def _weight(codec: str, one: str, lists: _Lists) -> float:
     if one in lists.frequent:
         return 3
     if 0x4E00 <= code <= 0x9FFF:
+        if codec == "cp949":
+            return -1  # Korean files hardly hold Chinese characters; Chinese ones read as Korean are full of them
         return 1 if one in lists.level else -2
     if 0xE000 <= code <= 0xF8FF or code >= 0xF0000 or code == 0xFFFD:
         return -4

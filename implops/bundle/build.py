@@ -19,9 +19,10 @@ from typing import Any
 from implops import __version__, machine, signing, texts
 from implops.bundle import archive, closure
 from implops.bundle.archive import Bundle, Kind
-from implops.bundle.closure import ARCH, RELEASES, Closure, Deb, Say
+from implops.bundle.closure import RELEASES, Closure, Deb, Say
 from implops.errors import DataError, GateRefused, InputError, SiteError
 from implops.site import Site, releases
+from implops.site.model import ARCH
 from implops.units import format_size
 
 
@@ -36,17 +37,19 @@ class Artifact:
 
 
 def artifacts(site: Site) -> dict[str, Artifact]:
-    """Name on the target (``/var/lib/implops/bundle/files/NAME``) -> file here, from ``system`` of the site file.
+    """Name on the target (``/var/lib/implops/bundle/files/NAME``) -> file here, as the site file names them.
 
     Raises SiteError when a file is missing, is not a plain file, or two of them have the same name.
     """
-    if site.system is None:
-        return {}
     found: dict[str, Artifact] = {}
-    listed = [Artifact(site.system.artifact, "artifact", "app", "system.artifact")]
-    listed += [
-        Artifact(path, "schema", "db", f"system.schema[{number}]") for number, path in enumerate(site.system.schema_)
-    ]
+    listed = []
+    if site.system:
+        listed.append(Artifact(site.system.artifact, "artifact", "app", "system.artifact"))
+        for number, path in enumerate(site.system.schema_):
+            listed.append(Artifact(path, "schema", "db", f"system.schema[{number}]"))
+    for key, part in (("jdk", site.jdk), ("web", site.web)):
+        if part and part.archive:
+            listed.append(Artifact(part.archive, "artifact", "app", f"{key}.archive"))
     for one in listed:
         place = f"{site.path.name} {one.key}"
         if not one.path.is_file():

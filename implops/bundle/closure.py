@@ -27,10 +27,10 @@ from implops import texts
 from implops.bundle import sources
 from implops.bundle.apt import complaint
 from implops.errors import KitError, MachineError
+from implops.site.model import ARCH
 from implops.units import format_size
 
 Say = Callable[[str], None]
-ARCH = "amd64"
 RELEASES = ("bookworm", "trixie")
 # restic 0.14 of bookworm lacks what the backup engine needs; trixie's 0.18 wants nothing but glibc 2.34.
 BORROWED = {"bookworm": {"restic": "trixie"}}

@@ -9,6 +9,7 @@ import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -109,11 +110,18 @@ def _limits(check: Check, base: Path | None) -> list[tuple[str, str, str, str]]:
     paths += list(kit.files(f"{FOLDER}/profiles", base, "*.yml").items())
     found = []
     for name, path in paths:
-        values: dict[str, Any] = read(path)[0]
+        values = _layer(path, path.stat().st_mtime_ns)
         layer = values if name == "thresholds.yml" else values.get("thresholds") or {}
         for role, given in (layer.get(check.id) or {}).items():
             found.append((name, role, *(_plain(given.get(bound)) for bound in ("need", "want"))))
     return found
+
+
+@lru_cache(maxsize=16)
+def _layer(path: Path, changed: int) -> dict[str, Any]:
+    """A file of thresholds; the page of all checks asks for the same few a hundred times."""
+    values: dict[str, Any] = read(path)[0]
+    return values
 
 
 def _plain(value: object) -> str:

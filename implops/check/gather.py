@@ -224,7 +224,8 @@ def about(seen: Seen) -> dict[str, Any]:
     return {
         "boot_id": of(system, "boot_id"), "machine_id": of(system, "machine_id"), "kernel": of(system, "kernel"),
         "virt": of(system, "virt"), "cpus": of(cpu, "count"), "memory": of(memory, "total"),
-        "disks": _sizes(seen), "os": release.get("PRETTY_NAME", "—") if isinstance(release, dict) else "—",
+        "disks": _sizes(seen),
+        "os": release.get("PRETTY_NAME", "—") if isinstance(release, dict) else "—",
         "release": release.get("VERSION_CODENAME", "—") if isinstance(release, dict) else "—",
         "address": seen.host.address, "roles": list(seen.host.roles),
         "asked": {**{name: getattr(seen, name) for name in ASKED}, "raw": list(seen.raw)},

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from implops import texts
+from implops.cli import upgrading
 from implops.cli.output import Session, verb
+from implops.gates.override import GATES
 
 if TYPE_CHECKING:
     from implops.bundle import Bundle
+    from implops.cli.upgrading import Before, Outcome
     from implops.deploy.engine import Done
     from implops.deploy.journal import Earlier
     from implops.deploy.plan import Plan, Step
+    from implops.gates.override import Passed
     from implops.remote import Connection
     from implops.store import Event
     from implops.store.run import Run
@@ -22,103 +27,186 @@ if TYPE_CHECKING:
 _LANGUAGE = texts.from_environment()
 # The record, the spool and the worker's log; the bundle is there already.
 _DISK = 200 * 2**20
-_MODULE_SECONDS = 120.0
-_STABLE_SECONDS = 2.0
 _SETTLE_SECONDS = 60.0
 
 
-@dataclass
-class _Outcome:
-    """What is known at the end of a run, for the record and the answer."""
-
-    steps: list[Done]
-    modules: list[dict[str, Any]]
-    backup: str | None = None
+@dataclass(frozen=True)
+class _Options:
+    yes: bool
+    break_lock: str
+    change: str
+    overridden: tuple[str, ...]
+    reason: str
+    restore_database: bool
 
 
 @verb("deploy")
 @click.option("--yes", is_flag=True, help=texts.say("deploy.yes", lang=_LANGUAGE))
 @click.option("--dry-run", is_flag=True, help=texts.say("deploy.dry_run", lang=_LANGUAGE))
+@click.option("--drift", is_flag=True, help=texts.say("deploy.drift", lang=_LANGUAGE))
 @click.option("--resume", metavar="RUN", help=texts.say("deploy.resume", lang=_LANGUAGE))
 @click.option("--break-lock", metavar="REASON", default="", help=texts.say("deploy.break_lock", lang=_LANGUAGE))
-def deploy(session: Session, yes: bool, dry_run: bool, resume: str | None, break_lock: str) -> int:
-    from implops import lock
+@click.option("--change", metavar="ID", default="", help=texts.say("deploy.change", lang=_LANGUAGE))
+@click.option("--override", multiple=True, type=click.Choice(GATES), help=texts.say("deploy.override", lang=_LANGUAGE))
+@click.option("--reason", default="", help=texts.say("deploy.reason", lang=_LANGUAGE))
+@click.option("--restore-database", is_flag=True, help=texts.say("deploy.restore_database", lang=_LANGUAGE))
+def deploy(
+    session: Session, yes: bool, dry_run: bool, drift: bool, resume: str | None, break_lock: str, change: str,
+    override: tuple[str, ...], reason: str, restore_database: bool,
+) -> int:  # fmt: skip
     from implops.bundle import trusted
     from implops.check.sitehash import site_hash
-    from implops.cli.forms import emit
-    from implops.deploy import hosts as reached
-    from implops.deploy import journal, plan, recipes
-    from implops.errors import ImplopsError
+    from implops.cli import planning
+    from implops.deploy import journal, plan, recipes, release
     from implops.gates import environment
-    from implops.machine import ready
-    from implops.store import record
-    from implops.store.events import new_run
+    from implops.gates import override as gates
 
     site, store = session.site, session.store
     made = plan.make(site, recipes.load(site.base))
-    if dry_run:
-        return _show(session, made)
+    # The vendor's files are read here for the first time: a missing one is told in one line.
+    release_sha256 = release.of_site(site)
+    if dry_run or drift:
+        _print_plan(session, made, None)
+        return planning.show(session, planning.look(session, made), drift=drift)
+    gates.refuse_empty(override, reason)
+    options = _Options(yes, break_lock, change.strip(), override, reason, restore_database)
     earlier = journal.unfinished(store, resume) if resume else None
     digest = site_hash(site)
     if earlier:
         check = environment.resume(store, site, digest, earlier.check_run)
+        passed = []
     else:
         check = environment.require(store, site, digest)
-    machine = ready(site.state, disk=_DISK)
+        passed = _gates(session, options, release_sha256)
     with session.phase(texts.say("deploy.verifying_bundle")):
         bundle = trusted(site)
     _print_plan(session, made, bundle)
     session.ask(texts.say("deploy.ask", hosts=len(made.hosts()), steps=len(made.steps)), yes=yes)
-    run_id = earlier.run if earlier else new_run()
-    about = {
-        "check_run": check.run,
-        "bundle_sha256": bundle.sha256,
-        "resumed": bool(earlier),
-        "machine_state": machine,
-        "break_lock": break_lock,
-        "plan": [{"step": step.id, "recipe": step.recipe.id, "host": step.host.name} for step in made.steps],
+    return _locked(session, made, bundle, check, earlier, options, passed, release_sha256)
+
+
+def _gates(session: Session, options: _Options, release_sha256: str) -> list[Passed]:
+    """Promotion, change and window; each is passed, not demanded, or overridden with a reason."""
+    from implops.gates import change, override, promotion, window
+
+    site, store = session.site, session.store
+    asked: dict[str, Callable[[], str]] = {
+        "promotion": lambda: promotion.require(site, release_sha256),
+        "change": lambda: change.require(store, site, options.change),
+        "window": lambda: window.require(site),
     }
+    return [override.ask(name, require, options.overridden, options.reason) for name, require in asked.items()]
+
+
+def _locked(
+    session: Session, made: Plan, bundle: Bundle, check: Event, earlier: Earlier | None, options: _Options,
+    passed: list[Passed], release_sha256: str,
+) -> int:  # fmt: skip
+    from implops import lock
+    from implops.cli.forms import emit
+    from implops.deploy import hosts as reached
+    from implops.errors import ImplopsError
+    from implops.gates import change, environment, override
+    from implops.machine import ready
+    from implops.store import record
+    from implops.store.events import new_run
+    from implops.verify.modules import base_url
+
+    site, store = session.site, session.store
+    machine = ready(site.state, disk=_DISK)
+    run_id = earlier.run if earlier else new_run()
     with lock.hold(site.state, "deploy", run_id, session.operator):
         try:
             # All hosts are reached and locked before anything is recorded: a refusal here changed nothing anywhere.
-            with reached.held(site, made.hosts(), run_id, session.operator, break_lock) as connections:
+            with reached.held(site, made.hosts(), run_id, session.operator, options.break_lock) as connections:
                 if earlier:
                     _ask_again(session)
                 else:
                     environment.require_same_boot(check, connections.boot_ids, site)
+                before = upgrading.look(session, connections.open, earlier)
+                if before.changes_data and not earlier:
+                    passed.append(
+                        override.ask("backup", lambda: change.require_backup(site), options.overridden, options.reason)
+                    )
+                made = upgrading.in_turns(session, made, before)
+                about = {
+                    "check_run": check.run,
+                    "bundle_sha256": bundle.sha256,
+                    "bundle": bundle.path.name,
+                    "release_sha256": release_sha256,
+                    "resumed": bool(earlier),
+                    "machine_state": machine,
+                    "break_lock": options.break_lock,
+                    "change": options.change,
+                    "gates": [one.payload() for one in passed],
+                    "before": before.active,
+                    "upgrade": before.upgrade,
+                    "changes_data": before.changes_data,
+                    "parameters": made.parameters(),
+                    "access": [{"url": base_url(site, host), "host": host.name} for host in site.with_role("app")]
+                    if site.web
+                    else [],
+                    "window": site.deploy.window,
+                    "plan": [
+                        {"step": step.id, "recipe": step.recipe.id, "host": step.host.name} for step in made.steps
+                    ],
+                }
                 with record(store, site, "deploy", session.operator, about, run_id) as run:
                     for pushed_aside in connections.broken:
-                        run.event("lock.broken", {"reason": break_lock, **pushed_aside})
-                    outcome = _carry_out(session, made, bundle, run, check, earlier, connections.open)
+                        run.event("lock.broken", {"reason": options.break_lock, **pushed_aside})
+                    outcome = _carry_out(
+                        session, made, bundle, run, check, earlier, connections.open, before, options, release_sha256
+                    )
         except (ImplopsError, KeyboardInterrupt):
             # The record says how it ended; the form is printed from it all the same.
             emit(session, "deploy", run_id)
             raise
-        # The backup's record first: the installation record names its number.
-        if outcome.backup:
-            emit(session, "backup", outcome.backup)
+        # The records that the installation record names by number come first.
+        for verb_, made_run in (
+            ("backup", outcome.saved["run"] if outcome.saved else None),
+            ("backup", outcome.backup),
+            ("rollback", outcome.rollback[0] if outcome.rollback else None),
+        ):
+            if made_run:
+                emit(session, verb_, made_run)
         emit(session, "deploy", run.id)
     return _answer(session, outcome, run.finished)
 
 
 def _carry_out(
-    session: Session,
-    made: Plan,
-    bundle: Bundle,
-    run: Run,
-    check: Event,
-    earlier: Earlier | None,
-    open_: dict[str, Connection],
-) -> _Outcome:
+    session: Session, made: Plan, bundle: Bundle, run: Run, check: Event, earlier: Earlier | None,
+    open_: dict[str, Connection], before: Before, options: _Options, release_sha256: str,
+) -> Outcome:  # fmt: skip
+    from implops.cli import going_back, steps
+    from implops.deploy import release
+
+    site = session.site
     with session.phase(texts.say("deploy.pushing")):
         _push(session, open_, bundle, run)
-    steps = _steps(session, made, bundle, run, earlier)
-    outcome = _Outcome(steps, [])
-    if all(one.good for one in steps):
-        outcome.modules = _modules(session, open_, run)
-    if all(one.good for one in steps) and not _bad(outcome.modules):
+    saved = earlier.saved if earlier else None
+    if before.changes_data and site.backup is not None and saved is None:
+        saved = upgrading.save(session, run)
+    keys = {step.id: made.key(step, run.id, bundle) for step in made.steps}
+    keep = [id for id, key in keys.items() if earlier and earlier.good.get(id) == key]
+    turns = len(site.with_role("app")) > 1 and any(before.active.values())
+
+    def accept(step: Step) -> dict[str, Any] | None:
+        """In turns, a host's modules must answer before the next host is touched."""
+        if not (turns and step.recipe.system):
+            return None
+        wrong = steps.bad(steps.ask_modules(session, open_, run, [step.host]))
+        return {"code": "module", "modules": [one["name"] for one in wrong]} if wrong else None
+
+    outcome = upgrading.Outcome(steps.carry_out(session, made, run, keys, keep, accept), saved=saved)
+    if all(one.good for one in outcome.steps):
+        outcome.modules = steps.ask_modules(session, open_, run, list(site.hosts.values()))
+    if outcome.good:
+        if site.system:
+            outcome.active = going_back.settle(session, open_, release.place(site.system.name), site.deploy.keep)
         outcome.backup = _back_up(session)
-    _finish(session, made, bundle, run, check, outcome)
+    else:
+        upgrading.after_failure(session, open_, run, before, outcome, restore_database=options.restore_database)
+    _finish(session, made, bundle, run, check, outcome, release_sha256)
     return outcome
 
 
@@ -168,81 +256,6 @@ def _push(session: Session, open_: dict[str, Connection], bundle: Bundle, run: R
         run.event("bundle.pushed", {**payload, "mended": list(answer.mended), "ms": round(answer.seconds * 1000)})
 
 
-def _steps(session: Session, made: Plan, bundle: Bundle, run: Run, earlier: Any) -> list[Done]:
-    from implops.deploy import engine
-    from implops.units import format_seconds
-
-    keys = {step.id: made.key(step, run.id, bundle) for step in made.steps}
-    keep = frozenset(id for id, key in keys.items() if earlier and earlier.good.get(id) == key)
-    total, counted = len(made.steps), iter(range(1, len(made.steps) + 1))
-
-    def started(step: Step) -> None:
-        payload = {"step": step.id, "host": step.host.name, "recipe": step.recipe.id, "key": keys[step.id]}
-        run.event("step.started", payload)
-        if session.verbose:
-            session.story(texts.say("deploy.step_started", step=_named(step), host=step.host.name))
-
-    def op(step: Step, message: dict[str, Any]) -> None:
-        evidence = (run.keep(message["output"].encode()),) if message["output"] and message["status"] != "same" else ()
-        payload = {"step": step.id, **{name: message[name] for name in ("op", "status", "ms")}}
-        run.event("op.finished", payload, evidence)
-        if session.verbose and message["status"] != "same":
-            session.story(f"      {texts.find(message['op']) or message['op']}")
-
-    def finished(done: Done) -> None:
-        payload = {
-            "step": done.step.id, "host": done.step.host.name, "recipe": done.step.recipe.id, "state": done.state,
-            "key": keys[done.step.id], "changed": done.changed, "same": done.same, "ms": done.ms,
-            "error": done.error, "probes": done.probes,
-        }  # fmt: skip
-        run.event("step.finished", payload)
-        result = texts.say(f"deploy.state.{done.state}")
-        if done.state == "good":
-            result = texts.say("deploy.changed", count=done.changed) if done.changed else texts.say("deploy.same")
-        took = format_seconds(done.ms / 1000)
-        number = f"{next(counted):>{len(str(total))}}/{total}"
-        session.story(
-            texts.say("deploy.step", number=number, host=done.step.host.name, step=_named(done.step), result=result,
-                      took=took)
-        )  # fmt: skip
-
-    with session.phase(texts.say("deploy.running", steps=total)):
-        spool = session.site.state / "spool"
-        spool.mkdir(mode=0o700, exist_ok=True)
-        return engine.run(made, run.id, keep, engine.Journal(started, op, finished), spool / f"{run.id}.log")
-
-
-def _modules(session: Session, open_: dict[str, Connection], run: Run) -> list[dict[str, Any]]:
-    """Every module on every application host."""
-    from implops.units import format_seconds
-    from implops.verify.modules import ask_all
-
-    site = session.site
-    if site.system is None:
-        return []
-    found = []
-    with session.phase(texts.say("deploy.asking_modules")):
-        for host in site.with_role("app"):
-            modules = site.system.modules
-            answers = ask_all(site, open_[host.name], modules, deadline=_MODULE_SECONDS, stable_for=_STABLE_SECONDS)
-            for module, answer in zip(modules, answers, strict=True):
-                evidence = (run.keep(answer.body),) if answer.body else ()
-                payload = {**answer.payload(), "name": module.name, "requirement": module.requirement}
-                run.event("module.finished", payload, evidence)
-                found.append(payload)
-                took = format_seconds(answer.ms / 1000)
-                session.story(
-                    texts.say("deploy.module", name=module.name, url=answer.url, result=_told(payload), took=took)
-                )
-    return found
-
-
-def _told(module: dict[str, Any]) -> str:
-    if module["state"] == "fail":
-        return texts.say(module["error"]["key"], **module["error"]["params"])
-    return texts.say(f"form.result.{module['state']}")
-
-
 def _back_up(session: Session) -> str | None:
     """First run of the program's backup; the run's id, None for a site without ``backup:``."""
     from implops.backup.run import run as back_up
@@ -254,58 +267,41 @@ def _back_up(session: Session) -> str | None:
         return back_up(session.site, session.store, session.operator, objects=("program",), trigger="deploy").run
 
 
-def _finish(session: Session, made: Plan, bundle: Bundle, run: Run, check: Event, outcome: _Outcome) -> None:
-    good = all(one.good for one in outcome.steps) and not _bad(outcome.modules)
+def _finish(
+    session: Session, made: Plan, bundle: Bundle, run: Run, check: Event, outcome: Outcome, release_sha256: str
+) -> None:
     recipes: dict[str, dict[str, str]] = {host.name: {} for host in made.hosts()}
     for one in outcome.steps:
         recipes[one.step.host.name][one.step.recipe.id] = "good" if one.good else one.state
     system = session.site.system
+    # A second run that changes nothing keeps the release that an earlier one made.
+    active = sorted(set(outcome.active.values())) or ([f"{system.version}-{run.id}"] if system else [])
     run.finish(
-        "pass" if good else "fail",
+        "pass" if outcome.good else "fail",
         {
             "recipes": recipes,
-            "release": {"name": system.name, "version": system.version, "id": f"{system.version}-{run.id}"}
-            if system
-            else None,
+            "release": {"name": system.name, "version": system.version, "id": active[0]} if system else None,
+            "release_sha256": release_sha256,
             "bundle_sha256": bundle.sha256,
             "check_run": check.run,
             "changed": sum(one.changed for one in outcome.steps),
             "steps": {state: sum(one.state == state for one in outcome.steps) for state in _states(outcome.steps)},
             "modules": outcome.modules,
             "backup_run": outcome.backup,
+            "saved": outcome.saved,
+            "rollback_run": outcome.rollback[0] if outcome.rollback else None,
         },
     )
-
-
-def _bad(modules: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [one for one in modules if one["state"] == "fail"]
 
 
 def _states(steps: list[Done]) -> list[str]:
     return sorted({one.state for one in steps})
 
 
-def _show(session: Session, made: Plan) -> int:
-    if session.as_json:
-        session.answer({"steps": [_step_json(step) for step in made.steps]})
-    else:
-        _print_plan(session, made, None)
-    return 0
-
-
-def _step_json(step: Step) -> dict[str, Any]:
-    return {
-        "step": step.id, "recipe": step.recipe.id, "host": step.host.name, "needs": list(step.needs),
-        "packages": list(step.packages),
-    }  # fmt: skip
-
-
-def _named(step: Step) -> str:
-    return texts.find(f"recipe.{step.recipe.id}.title") or step.recipe.id
-
-
 def _print_plan(session: Session, made: Plan, bundle: Bundle | None) -> None:
     from rich.table import Table
+
+    from implops.cli.steps import named
 
     if session.as_json:
         return
@@ -315,7 +311,7 @@ def _print_plan(session: Session, made: Plan, bundle: Bundle | None) -> None:
     numbers = {step.id: number for number, step in enumerate(made.steps, start=1)}
     for step in made.steps:
         needs = " ".join(str(number) for number in sorted(numbers[need] for need in step.needs))
-        table.add_row(str(numbers[step.id]), step.host.name, _named(step), " ".join(step.packages) or "—", needs or "—")
+        table.add_row(str(numbers[step.id]), step.host.name, named(step), " ".join(step.packages) or "—", needs or "—")
     session.console.print(table)
     if bundle:
         system = session.site.system
@@ -323,9 +319,11 @@ def _print_plan(session: Session, made: Plan, bundle: Bundle | None) -> None:
         click.echo(texts.say("deploy.what", release=release, bundle=bundle.path.name))
 
 
-def _answer(session: Session, outcome: _Outcome, finished: Event | None) -> int:
+def _answer(session: Session, outcome: Outcome, finished: Event | None) -> int:
+    from implops.cli import steps
+
     assert finished
-    bad = [one for one in outcome.steps if not one.good]
+    wrong = [one for one in outcome.steps if not one.good]
     if session.as_json:
         session.answer({"run": finished.run, **finished.payload})
     elif finished.payload["conclusion"] == "pass":
@@ -333,46 +331,21 @@ def _answer(session: Session, outcome: _Outcome, finished: Event | None) -> int:
             click.echo(texts.say("deploy.nothing_changed", steps=len(outcome.steps)))
         else:
             click.echo(texts.say("deploy.done", changed=finished.payload["changed"], modules=len(outcome.modules)))
-    for one in bad:
-        click.echo(_why(one), err=True)
-    for module in _bad(outcome.modules):
-        about = {"name": module["name"], "url": module["url"], "why": _told(module)}
+    for one in wrong:
+        click.echo(steps.why(one), err=True)
+    for module in steps.bad(outcome.modules):
+        about = {"name": module["name"], "url": module["url"], "why": steps.told(module)}
         click.echo(texts.say("deploy.module_bad", **about), err=True)
-    if finished.payload["conclusion"] != "pass":
+    if outcome.rollback:
+        run, code = outcome.rollback
+        release = session.store.events(kind="rollback.started", run=run)[0].payload["release"]["id"]
+        key = "rollback.automatic_bad" if code else "rollback.automatic_done"
+        click.echo(texts.say(key, release=release, site=session.path, run=run), err=True)
+    elif finished.payload["conclusion"] != "pass":
+        if outcome.advice:
+            click.echo(outcome.advice, err=True)
         click.echo(texts.say("deploy.way_out", site=session.path, run=finished.run), err=True)
-    return _code(outcome)
-
-
-def _code(outcome: _Outcome) -> int:
-    bad = [one for one in outcome.steps if not one.good]
-    if any(one.error and one.error.get("exit") == 2 for one in bad):
-        return 2
-    if any(one.state == "failed" and not (one.error and one.error["code"] == "host") for one in bad):
-        return 1
-    if bad:
-        return 3
-    return 1 if _bad(outcome.modules) else 0
-
-
-def _why(done: Done) -> str:
-    error = done.error or {}
-    step = {"host": done.step.host.name, "step": _named(done.step)}
-    code = error.get("code")
-    if code == "host":
-        return texts.say("deploy.why.host", **step, why=texts.say(error["key"], **error["params"]))
-    if code == "needs":
-        return texts.say("deploy.why.needs", **step, steps=" ".join(error["steps"]))
-    if code == "probe":
-        return texts.say("deploy.why.probe", **step, probes=" ".join(error["probes"]), why=_last(error))
-    if code == "worker":
-        return texts.say("deploy.why.worker", **step)
-    op = error.get("op", "")
-    return texts.say("deploy.why.failed", **step, op=texts.find(op) or op or "-", why=_last(error))
-
-
-def _last(error: dict[str, Any]) -> str:
-    lines = [line.strip() for line in str(error.get("detail", "")).splitlines() if line.strip()]
-    return " / ".join(lines[-2:])[:400] or "-"
+    return steps.code(outcome.steps, outcome.modules)
 
 
 command = deploy

@@ -5,7 +5,10 @@ from __future__ import annotations
 from implops import texts
 from implops.cli.output import Session
 
-KINDS = {"check": "ENV", "deploy": "INST", "import": "IMP", "verify": "SYS", "backup": "BAK", "drill": "DRILL"}
+KINDS = {
+    "check": "ENV", "deploy": "INST", "rollback": "INST", "import": "IMP", "verify": "SYS", "backup": "BAK",
+    "drill": "DRILL", "collect": "LIST",
+}  # fmt: skip
 
 
 def emit(session: Session, verb: str, run: str) -> None:

@@ -17,9 +17,26 @@ import click
 from implops import __version__, texts
 from implops.errors import ImplopsError
 
-_NOT_VERBS = {"__init__", "main", "output", "findings", "forms", "mending"}
+# Parts that verbs share, and parts of a verb that has several.
+_NOT_VERBS = {
+    "__init__", "main", "output", "forms", "mending", "steps", "going_back", "planning", "upgrading", "import_inspect",
+    "findings", "import_check", "import_run",
+}  # fmt: skip
 # The order of the process; a verb that is not in this list comes after it.
-_ORDER = ("init", "lab", "trust", "check", "explain", "bundle", "deploy", "rollback", "import", "verify", "backup")
+_ORDER = (
+    "init",
+    "lab",
+    "trust",
+    "check",
+    "explain",
+    "collect",
+    "bundle",
+    "deploy",
+    "rollback",
+    "import",
+    "verify",
+    "backup",
+)
 
 
 def _verbs() -> list[str]:

@@ -48,23 +48,25 @@ def _modules(session: Session, run: Run) -> list[dict[str, Any]]:
     from implops.errors import HostError, ImplopsError
     from implops.remote import connect, each
     from implops.site import Host
-    from implops.verify.modules import Answer, ask_all
+    from implops.verify.kinds import subject
+    from implops.verify.modules import Answer, ask_all, modules_of
 
     site = session.site
     assert site.system
-    wanted = site.system.modules
+    hosts = [host for host in site.hosts.values() if modules_of(site, host)]
 
     def ask(host: Host) -> list[Answer]:
         with connect(site, host) as connection:
+            wanted = modules_of(site, host)
             return ask_all(site, connection, wanted, deadline=_MODULE_SECONDS, stable_for=_STABLE_SECONDS)
 
     found = []
-    with session.phase(texts.say("verify.asking", count=len(wanted))):
-        answers = each(site.with_role("app"), ask)
+    with session.phase(texts.say("verify.asking", count=len(site.system.modules))):
+        answers = each(hosts, ask)
     for name, answer in answers.items():
         if isinstance(answer, ImplopsError) and not isinstance(answer, HostError):
             raise answer
-        for number, module in enumerate(wanted):
+        for number, module in enumerate(modules_of(site, site.hosts[name])):
             about: dict[str, Any] = {
                 "name": module.name,
                 "requirement": module.requirement,
@@ -75,7 +77,7 @@ def _modules(session: Session, run: Run) -> list[dict[str, Any]]:
                 about |= {
                     "module": module.id,
                     "host": name,
-                    "url": module.url,
+                    "url": module.url or subject(module, site.hosts[name].address),
                     "state": "absent",
                     "status": None,
                     "ms": 0,
@@ -92,6 +94,8 @@ def _modules(session: Session, run: Run) -> list[dict[str, Any]]:
 
 def _expected(module: Any) -> dict[str, Any]:
     """What was asked of the module, for the form: no words, only values."""
+    if module.kind != "url":
+        return {"value": module.sql.value} if module.sql else {}
     expect = module.expect
     wanted = {"status": expect.status, "text": expect.text, "time": expect.time, "json": dict(expect.json_)}
     return {name: value for name, value in wanted.items() if value}
@@ -125,11 +129,7 @@ def _answer(session: Session, modules: list[dict[str, Any]], checks: list[dict[s
             texts.say(f"verify.column.{name}"), overflow="fold", justify="right" if name == "took" else "left"
         )
     for one in modules:
-        told = (
-            texts.say(one["error"]["key"], **one["error"]["params"])
-            if one["state"] == "absent"
-            else f"HTTP {reason(one)}"
-        )
+        told = texts.say(one["error"]["key"], **one["error"]["params"]) if one["state"] == "absent" else reason(one)
         table.add_row(one["name"], one["host"], one["requirement"], told, format_seconds(one["ms"] / 1000),
                       texts.say(f"form.result.{one['state']}"))  # fmt: skip
     for one in checks:

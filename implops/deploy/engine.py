@@ -46,10 +46,16 @@ class Journal:
     started: Callable[[Step], None]
     op: Callable[[Step, dict[str, Any]], None]
     finished: Callable[[Done], None]
+    # Asked after a good step, before anything that needs it begins: what is wrong all the same, or None.
+    accept: Callable[[Step], dict[str, Any] | None] = lambda step: None
 
 
-def run(plan: Plan, run_id: str, keep: frozenset[str], journal: Journal, log: Path) -> list[Done]:
+def run(
+    plan: Plan, run_id: str, keep: frozenset[str], journal: Journal, log: Path, *, only_plan: bool = False
+) -> list[Done]:
     """Run all steps; how each ended, in the order of the plan. ``keep``: ids that only have to be verified.
+
+    ``only_plan``: nothing is changed; ``journal.op`` is told what each operation would do.
 
     Raises StepError when the worker cannot be started. KeyboardInterrupt passes after the running operations ended.
     """
@@ -64,13 +70,13 @@ def run(plan: Plan, run_id: str, keep: frozenset[str], journal: Journal, log: Pa
         )
         assert worker.stdin and worker.stdout
         try:
-            _greet(worker.stdin, plan)
-            return _conduct(plan, run_id, keep, journal, worker.stdin, worker.stdout)
+            _greet(worker.stdin, plan, only_plan)
+            return _conduct(plan, run_id, keep, journal, worker.stdin, worker.stdout, only_plan)
         finally:
             _close(worker, worker.stdin)
 
 
-def _greet(stdin: IO[bytes], plan: Plan) -> None:
+def _greet(stdin: IO[bytes], plan: Plan, only_plan: bool) -> None:
     reference = plan.site.ssh.sudo_password
     password = reference.resolve().reveal() if reference else ""
     greeting = {
@@ -79,6 +85,7 @@ def _greet(stdin: IO[bytes], plan: Plan) -> None:
         "hosts": [host.name for host in plan.hosts()],
         "sudo_password": password,
         "secrets": redactor.known(),
+        "plan": only_plan,
     }
     _write(stdin, greeting)
 
@@ -102,8 +109,9 @@ def _close(worker: subprocess.Popen[bytes], stdin: IO[bytes]) -> None:
 
 
 def _conduct(
-    plan: Plan, run_id: str, keep: frozenset[str], journal: Journal, stdin: IO[bytes], stdout: IO[bytes]
-) -> list[Done]:
+    plan: Plan, run_id: str, keep: frozenset[str], journal: Journal, stdin: IO[bytes], stdout: IO[bytes],
+    only_plan: bool,
+) -> list[Done]:  # fmt: skip
     done: dict[str, Done] = {}
     running: dict[str, Step] = {}
 
@@ -114,8 +122,9 @@ def _conduct(
     def hand_out() -> None:
         for step in _ready(plan, done, running, end):
             # Params may read files and resolve secrets: a mistake there must come before the row says "started".
-            mode = "verify" if step.id in keep else "run"
-            order = plan.order(step, run_id, mode)
+            mode = "plan" if only_plan else "verify" if step.id in keep else "run"
+            # What its params resolved is blanked in whatever the worker tells.
+            order = {**plan.order(step, run_id, mode), "secrets": redactor.known()}
             journal.started(step)
             running[step.id] = step
             _write(stdin, order)
@@ -141,7 +150,10 @@ def _conduct(
             # Good then, not good now: do it again, from the start.
             keep -= {step.id}
         else:
-            end(_done(step, message, kept=step.id in keep))
+            one = _done(step, message, kept=step.id in keep)
+            if one.good and (wrong := journal.accept(step)):
+                one.state, one.error = "failed", wrong
+            end(one)
         hand_out()
     return [done[step.id] for step in plan.steps]
 
@@ -164,6 +176,7 @@ def _ready(plan: Plan, done: dict[str, Done], running: dict[str, Step], end: Cal
 
 def _done(step: Step, message: dict[str, Any], *, kept: bool) -> Done:
     error = message["error"]
+    error = error or message.get("refused")
     state = "failed" if error else "kept" if kept else "good"
     if error and message.get("lost"):
         state = "lost"

@@ -22,10 +22,12 @@ class Reached:
 
 
 @contextmanager
-def held(site: Site, hosts: Sequence[Host], run: str, operator: str, break_reason: str) -> Iterator[Reached]:
+def held(
+    site: Site, hosts: Sequence[Host], run: str, operator: str, break_reason: str, verb: str = "deploy"
+) -> Iterator[Reached]:
     """Connect to all hosts and lock them, or change nothing anywhere. The first host's error is raised."""
     reached = Reached()
-    note = hostlock.note(run, operator, "deploy")
+    note = hostlock.note(run, operator, verb)
     locked: list[Connection] = []
 
     def reach(host: Host) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from implops.errors import InputError
 from implops.store import Event, Store
@@ -10,11 +11,15 @@ from implops.store import Event, Store
 
 @dataclass(frozen=True)
 class Earlier:
-    """A deployment that did not come to a good end. ``good``: step id -> the key it was good with."""
+    """A deployment that did not come to a good end. ``good``: step id -> the key it was good with; ``started``: what
+    its start recorded; ``saved``: the backup of the database that was made before it changed anything.
+    """
 
     run: str
     check_run: str
     good: dict[str, str]
+    started: dict[str, Any]
+    saved: dict[str, Any] | None
 
 
 def unfinished(store: Store, word: str) -> Earlier:
@@ -30,7 +35,13 @@ def unfinished(store: Store, word: str) -> Earlier:
     ended = store.events(kind="deploy.finished", run=run)
     if ended and ended[-1].payload["conclusion"] == "pass":
         raise InputError("deploy.already_good", run=run)
-    return Earlier(run, str(found[0].payload["check_run"]), _good(store.events(run=run)))
+    if store.events(kind="deploy.rolled_back", run=run):
+        raise InputError("deploy.was_rolled_back", run=run)
+    saved = store.events(kind="database.saved", run=run)
+    return Earlier(
+        run, str(found[0].payload["check_run"]), _good(store.events(run=run)), found[0].payload,
+        saved[0].payload if saved else None,
+    )  # fmt: skip
 
 
 def _fits(run: str, word: str) -> bool:

@@ -21,9 +21,17 @@ from pyinfra import host
 from pyinfra.api import StringCommand, operation
 from pyinfra.facts.server import Command
 
+from implops.deploy import release as releases
+
 STATE = "/var/lib/implops"
 # One changing command a host at a time, also beside one that a killed run left behind.
 GUARD = f"{STATE}/running"
+# In front of a question whose answer a command of a cut-off run may be changing right now: waits for its end.
+SETTLED = f"flock -w 1000 {GUARD} true"
+# Commands that the host owns: they outlive our connection, and who comes next waits for the one that runs.
+JOBS = f"{STATE}/jobs"
+# What takes longer than this is such a job.
+JOB_SECONDS = 60
 # There while packages are being installed; holds what was installed before.
 INSTALLING = f"{STATE}/installing"
 
@@ -42,6 +50,16 @@ class File:
     def state(self) -> str:
         sha256 = hashlib.sha256(self.text.encode()).hexdigest()
         return f"{sha256} {int(self.mode, 8):o} {self.user} {self.group}"
+
+
+class Writing(StringCommand):
+    """A command that brings files to their content; a plan shows what would differ."""
+
+    files: tuple[File, ...] = ()
+
+    def of(self, *files: File) -> Writing:
+        self.files = files
+        return self
 
 
 @dataclass(frozen=True)
@@ -80,6 +98,44 @@ def fact(command: str) -> str:
     return str(host.get_fact(Command, command) or "")
 
 
+@dataclass(frozen=True)
+class Release:
+    """A release of the business system: files of the bundle as (path there, name, SHA-256), the configuration that
+    goes with them (paths relative to the release), the schema files it is deployed with.
+    """
+
+    name: str
+    version: str
+    run: str
+    files: Sequence[tuple[str, str, str]]
+    config: Sequence[File] = ()
+    schema: Sequence[dict[str, str]] = ()
+
+    @property
+    def home(self) -> str:
+        return releases.place(self.name)
+
+    @property
+    def sums(self) -> dict[str, str]:
+        return {name: sha256 for _, name, sha256 in self.files}
+
+    @property
+    def digest(self) -> str:
+        return releases.digest(self.version, self.sums, [(one.path, one.state) for one in self.config])
+
+
+def release_id(release: Release) -> str:
+    """The folder that holds this release: the active one while it is the same, so that a second run changes nothing;
+    else the one that this run stages.
+    """
+    current = f"{release.home}/current"
+    seen = fact(f"readlink {_q(current)}; cat {_q(current)}/RELEASE.json 2>/dev/null; true").splitlines()
+    same = f'"sha256": "{release.digest}"'
+    if len(seen) > 1 and same in seen[1] and '"state": "bad"' not in seen[1]:
+        return seen[0]
+    return f"{release.version}-{release.run}"
+
+
 def _q(*words: str) -> str:
     return " ".join(shlex.quote(word) for word in words)
 
@@ -87,6 +143,34 @@ def _q(*words: str) -> str:
 def guarded(command: str, seconds: int) -> str:
     """``command`` ended by the target after ``seconds``, alone on its host."""
     return f"flock -w {seconds + 60} {GUARD} timeout -k 10 {seconds} sh -c {shlex.quote(command)}"
+
+
+def job(command: str, seconds: int) -> str:
+    """``guarded``, but owned by the host: it goes on when the connection or this program is gone, and the same command
+    given again while it runs waits for its end instead of starting another.
+
+    Once it has ended its result is told to whoever waits, and never again: the next one asks the host how things are,
+    and runs it anew if that is needed. A host that was started again has no job any more, whatever its folder says.
+    """
+    folder = f"{JOBS}/{hashlib.sha256(command.encode()).hexdigest()[:16]}"
+    inner = f"{guarded(command, seconds)}; echo $? > {folder}/rc.part; mv {folder}/rc.part {folder}/rc"
+    return f"""j={folder}
+alive() {{ [ "$(cat $j/boot 2>/dev/null)" = "$(cat /proc/sys/kernel/random/boot_id)" ] &&
+  p=$(cat $j/pid 2>/dev/null) && [ -n "$p" ] && kill -0 "$p" 2>/dev/null; }}
+mkdir -p -m 700 {JOBS}
+for old in {JOBS}/*/rc; do [ ! -e "$old" ] || rm -rf "${{old%/rc}}"; done
+alive || rm -rf $j
+if mkdir -m 700 $j 2>/dev/null; then
+  cat /proc/sys/kernel/random/boot_id > $j/boot
+  setsid sh -c {shlex.quote(inner)} > $j/out 2>&1 </dev/null &
+  echo $! > $j/pid
+fi
+while [ ! -e $j/rc ]; do
+  alive || {{ sleep 1; [ -e $j/rc ] || {{ echo 'interrupted' >&2; exit 99; }}; }}
+  sleep 0.1
+done
+tail -c 20000 $j/out
+exit $(cat $j/rc)"""
 
 
 def psql(database: str, port: int, *arguments: str) -> str:
@@ -106,11 +190,15 @@ def bounded_shell(
     command: str, seconds: int = 60, unless: str | None = None, stdin: str | None = None
 ) -> Iterator[StringCommand]:
     """Run ``command`` within ``seconds``. ``unless`` (a command that succeeds when there is nothing to do) makes it
-    idempotent; without it the operation always counts as a change. ``stdin`` may hold secrets.
+    idempotent; without it the operation always counts as a change. ``stdin`` may hold secrets. More than a minute
+    makes it a job that the host owns.
     """
     if unless is not None and fact(f"if {unless}; then echo yes; else echo no; fi") == "yes":
         return
-    yield StringCommand(guarded(command, seconds), **({"_stdin": stdin} if stdin is not None else {}))
+    if stdin is not None:
+        yield StringCommand(guarded(command, seconds), _stdin=stdin)
+    else:
+        yield StringCommand((job if seconds > JOB_SECONDS else guarded)(command, seconds))
 
 
 @operation()
@@ -138,7 +226,8 @@ def _put(file: File) -> StringCommand:
         f"{_q(part)} && chmod {_q(file.mode)} {_q(part)} && sync {_q(part)} && mv -fT {_q(part, file.path)} "
         f"&& sync {_q(folder)}"
     )
-    return StringCommand(guarded(command, 60), _stdin=base64.encodebytes(file.text.encode()).decode() or "\n")
+    text = base64.encodebytes(file.text.encode()).decode() or "\n"
+    return Writing(guarded(command, 60), _stdin=text).of(file)
 
 
 @operation()
@@ -160,7 +249,8 @@ def replace(files: Sequence[File], check: str) -> Iterator[StringCommand]:
         parts.append(part)
     lines += [f"set -- {_q(*parts)}", f'if ! ({check}) </dev/null; then rm -f "$@"; exit 1; fi', *moves]
     body = "".join(f"{base64.b64encode(one.text.encode()).decode()}\n" for one in files)
-    yield StringCommand(guarded("\n".join(lines), 60), _stdin=body)
+    changed = [one for one, state in zip(files, seen, strict=True) if state != one.state]
+    yield Writing(guarded("\n".join(lines), 60), _stdin=body).of(*changed)
 
 
 @operation()
@@ -174,6 +264,73 @@ def links(links: Sequence[tuple[str, str]]) -> Iterator[StringCommand]:
                 guarded(f"rm -f {_q(part)} && ln -s {_q(target, part)} && mv -fT {_q(part, path)} && "
                         f"sync {_q(str(Path(path).parent))}", 60)
             )  # fmt: skip
+
+
+@operation()
+def stage(release: Release, id: str, unpack: str = "") -> Iterator[StringCommand]:
+    """Put a release beside its place, every file checked, flushed, and renamed: a folder that is there is whole.
+
+    Secrets of its configuration travel on standard input. ``unpack`` is the tar among its files whose contents are the
+    release; a single folder that holds everything in it is left out.
+    """
+    home, folder = release.home, f"{release.home}/{id}"
+    if fact(f"if [ -f {_q(folder)}/RELEASE.json ]; then echo there; fi"):
+        return
+    part = f"{folder}.part"
+    lines = ["set -e; umask 022", f"rm -rf {_q(part)}", f"mkdir {_q(part)}"]
+    for source, name, sha256 in release.files:
+        lines += [f"echo {_q(f'{sha256}  {source}')} | sha256sum --status -c -", f"cp {_q(source, f'{part}/{name}')}"]
+    if unpack:
+        tar = f"{part}/{unpack}"
+        lines += [
+            f"mkdir {_q(f'{part}/.in')}; tar -xf {_q(tar)} --no-same-owner -C {_q(f'{part}/.in')}; rm {_q(tar)}",
+            f'cd {_q(f"{part}/.in")}; set -- *; top=.; if [ $# = 1 ] && [ -d "$1" ]; then top=$1; fi',
+            f'cp -a -- "$top/." {_q(part)}; cd /; rm -rf {_q(f"{part}/.in")}; chmod -R u=rwX,go=rX {_q(part)}',
+        ]
+    about = releases.note(release.version, release.run, release.digest, release.sums, release.schema)
+    for one in [*release.config, File("RELEASE.json", about + "\n", "600")]:
+        path = f"{part}/{one.path}"
+        lines += [
+            f"mkdir -p {_q(str(Path(path).parent))}",
+            f'IFS= read -r body; (umask 077; printf %s "$body" | base64 -d > {_q(path)})',
+            f"chown {_q(f'{one.user}:{one.group}', path)}; chmod {_q(one.mode, path)}",
+        ]
+    lines += [f"sync -f {_q(part)}", f"rm -rf {_q(folder)}", f"mv -T {_q(part, folder)}", f"sync {_q(home)}"]
+    bodies = [*(one.text for one in release.config), about + "\n"]
+    stdin = "".join(f"{base64.b64encode(text.encode()).decode()}\n" for text in bodies)
+    yield StringCommand(guarded("\n".join(lines), 300), _stdin=stdin)
+
+
+@operation()
+def unpack(archive: str, sha256: str, place: str) -> Iterator[StringCommand]:
+    """``place`` (a link) shows what is in a tar of the bundle: unpacked beside it, flushed, switched by one rename.
+
+    A single folder that holds everything in the tar is left out.
+    """
+    folder = f"{place}-{sha256[:12]}"
+    if fact(f"readlink {_q(place)}; [ -d {_q(folder)} ] && echo there; true").split() == [folder, "there"]:
+        return
+    part, link = f"{folder}.part", f"{place}.part"
+    command = f"""set -e; umask 022
+echo {_q(f"{sha256}  {archive}")} | sha256sum --status -c -
+rm -rf {_q(part, folder)}; mkdir -p {_q(part)}
+tar -xf {_q(archive)} --no-same-owner -C {_q(part)}
+cd {_q(part)}; set -- *; top={_q(part)}; if [ $# = 1 ] && [ -d "$1" ]; then top={_q(part)}/$1; fi
+chmod -R u=rwX,go=rX "$top"; sync -f "$top"; cd /; mv -T "$top" {_q(folder)}; rm -rf {_q(part)}
+rm -f {_q(link)}; ln -s {_q(folder, link)}; mv -fT {_q(link, place)}; sync {_q(str(Path(place).parent))}"""
+    yield StringCommand(guarded(command, 300))
+
+
+@operation()
+def activate(home: str, id: str) -> Iterator[StringCommand]:
+    """Point ``current`` to a release by one rename, and say so in its RELEASE.json (a good one stays good)."""
+    current = f"{home}/current"
+    seen = fact(f'readlink {_q(current)}; grep -c \'"state": "staged"\' {_q(f"{home}/{id}/RELEASE.json")}; true')
+    if seen.split() == [id, "0"]:
+        return
+    part = f"{current}.part"
+    switch = f"rm -f {_q(part)} && ln -s {_q(id, part)} && mv -fT {_q(part, current)} && sync {_q(home)}"
+    yield StringCommand(guarded(f"{switch} && {releases.mark_command(home, id, 'active', unless=('good',))}", 60))
 
 
 @operation()
@@ -222,7 +379,7 @@ if [ -e {INSTALLING} ]; then again=$(list | grep -vxFf {INSTALLING} | cut -d ' '
 else list > {INSTALLING}.part && sync {INSTALLING}.part && mv {INSTALLING}.part {INSTALLING} && sync {STATE}; fi
 if [ -n "$(dpkg --audit)" ]; then dpkg --configure -a --force-confold </dev/null; fi
 {install_command(packages)} && {reinstall_command("again")} && sync && rm -f {INSTALLING} && sync {STATE}"""
-    yield StringCommand(guarded(command, seconds))
+    yield StringCommand(job(command, seconds))
 
 
 @operation()
@@ -268,17 +425,20 @@ def service(units: Sequence[str], enabled: bool = True) -> Iterator[StringComman
 
 @operation()
 def restart_if_stale(
-    unit: str, paths: Sequence[str], seconds: int = 120, check: str = "true", mark: str = "", reload: bool = False
-) -> Iterator[StringCommand]:
+    unit: str, paths: Sequence[str], seconds: int = 120, check: str = "true", mark: str = "", reload: bool = False,
+    clean: Sequence[str] = (),
+) -> Iterator[StringCommand]:  # fmt: skip
     """Restart a unit that is down or was started before one of the files it reads last changed, whoever changed it.
 
     Not "restart because this run wrote the file": a run killed between writing and restarting would leave the old
     configuration in memory for ever. List every file that the process reads, its unit included. ``check`` (the
     service's own test of its configuration) must succeed first: otherwise the old service goes on running. ``mark``
     names the note of what was applied, for a unit that several recipes restart. ``reload``: the files are read anew
-    without a restart.
+    without a restart. ``clean``: caches of the old state, removed while the unit is down.
     """
-    verb = "reload" if reload else "restart"
+    verb = f"{'reload' if reload else 'restart'} {_q(unit)}"
+    if clean:
+        verb = f"stop {_q(unit)} && rm -rf -- {_q(*clean)} && systemctl start {_q(unit)}"
     applied = f"{STATE}/applied/{mark or unit}"
     now = fact(f"cat {_q(*paths)} 2>/dev/null | sha256sum | cut -c1-64")
     seen = fact(f"systemctl is-active -q {_q(unit)} && cat {_q(applied)} 2>/dev/null || echo stale")
@@ -286,7 +446,7 @@ def restart_if_stale(
         return
     yield StringCommand(
         guarded(
-            f"systemctl daemon-reload && {{ {check}; }} && systemctl {verb} {_q(unit)} && mkdir -p {STATE}/applied "
+            f"systemctl daemon-reload && {{ {check}; }} && systemctl {verb} && mkdir -p {STATE}/applied "
             f"&& echo {now} > {_q(applied)}.part && sync {_q(applied)}.part && mv -f {_q(f'{applied}.part', applied)}",
             seconds,
         )

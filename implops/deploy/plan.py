@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from implops.bundle import Bundle
 from implops.deploy.recipes import BUNDLE, Recipe, wanted
-from implops.errors import KitError
+from implops.errors import InputError, KitError
 from implops.secrets import Secret
 from implops.site import Host, Site
+
+# A longer value is a file of its own, not a parameter.
+_SHORT = 160
 
 
 @dataclass(frozen=True)
@@ -32,10 +35,13 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """Steps in an order in which each stands behind those it needs."""
+    """Steps in an order in which each stands behind those it needs. ``release``: the plan of a rollback goes back to
+    this one.
+    """
 
     site: Site
     steps: tuple[Step, ...]
+    release: str = ""
 
     def step(self, id: str) -> Step:
         return next(one for one in self.steps if one.id == id)
@@ -46,8 +52,10 @@ class Plan:
     def order(self, step: Step, run: str, mode: str) -> dict[str, Any]:
         """The message for the worker. Holds secrets: it goes to its standard input and nowhere else."""
         recipe, host = step.recipe, step.host
+        call, params = ("rollback", recipe.rollback_params) if self.release else ("install", recipe.params)
         data = {
-            **recipe.params(self.site, host),
+            **params(self.site, host),
+            "release": self.release,
             "packages": list(step.packages),
             "bundle": BUNDLE,
             "run": run,
@@ -58,9 +66,18 @@ class Plan:
             "host": host.name,
             "path": str(recipe.path),
             "mode": mode,
+            "call": call,
             "data": reveal(data),
             "probes": [one.plain() for one in recipe.verify(self.site, host)],
         }
+
+    def parameters(self) -> dict[str, dict[str, str]]:
+        """Step -> what it is given, for the record: short values as text, a secret as ``***``, long texts left out."""
+        found = {}
+        for step in self.steps:
+            flat = _flat(step.recipe.params(self.site, step.host))
+            found[step.id] = {name: text for name, text in flat.items() if len(text) <= _SHORT}
+        return found
 
     def key(self, step: Step, run: str, bundle: Bundle) -> str:
         """SHA-256 of everything that goes into a step; secrets enter as an HMAC that means nothing outside this run."""
@@ -75,10 +92,18 @@ class Plan:
         return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
-def make(site: Site, recipes: dict[str, Recipe]) -> Plan:
+def batches(hosts: Sequence[str], size: int) -> list[list[str]]:
+    """The first host alone (the canary), then ``size`` at a time."""
+    rest = hosts[1:]
+    return [list(hosts[:1]), *(list(rest[at : at + size]) for at in range(0, len(rest), size))]
+
+
+def make(site: Site, recipes: dict[str, Recipe], turns: Sequence[Sequence[str]] = ()) -> Plan:
     """The plan of a site. Raises KitError when recipes need each other in a circle.
 
     A need stands for the step of that recipe on the same host, or, where this host has none, on every host that has.
+    ``turns``: hosts in batches; what interrupts the service (META["rolling"], the system itself) begins on a batch only
+    when the system is good on the batch before.
     """
     chosen = wanted(site, recipes)
     have: dict[str, list[str]] = {}
@@ -92,10 +117,36 @@ def make(site: Site, recipes: dict[str, Recipe]) -> Plan:
             for need in recipe.needs:
                 where = have.get(need, [])
                 needs += [f"{need}@{one}" for one in ([host] if host in where else where)]
+            if recipe.rolling:
+                before = next((turns[at - 1] for at, one in enumerate(turns) if at and host in one), [])
+                needs += [f"{one.id}@{name}" for name in before for one in chosen[name] if one.system]
             packages = tuple(recipe.packages(site, site.hosts[host]))
             step = Step(recipe, site.hosts[host], tuple(needs), packages)
             steps[step.id] = step
     return Plan(site, tuple(_sorted(steps)))
+
+
+def alone(made: Plan) -> Plan:
+    """The same steps without their needs: a plan is made of the hosts as they are, whatever comes before."""
+    return replace(made, steps=tuple(replace(one, needs=()) for one in made.steps))
+
+
+def back(site: Site, recipes: dict[str, Recipe], release: str, hosts: Iterable[str]) -> Plan:
+    """The plan of a rollback: the recipe that switches releases, on these hosts one after the other.
+
+    Raises InputError when the system's recipe knows no way back.
+    """
+    steps: list[Step] = []
+    for name in hosts:
+        host = site.hosts[name]
+        found = [one for one in wanted(site, recipes)[name] if one.system]
+        for recipe in found:
+            if not recipe.goes_back:
+                raise InputError("rollback.no_way", recipe=recipe.id)
+            steps.append(Step(recipe, host, tuple(one.id for one in steps[-1:]), ()))
+    if not steps:
+        raise InputError("rollback.no_system", site=site.path.name)
+    return Plan(site, tuple(steps), release)
 
 
 def _sorted(steps: dict[str, Step]) -> Iterable[Step]:
@@ -109,6 +160,17 @@ def _sorted(steps: dict[str, Step]) -> Iterable[Step]:
             done.append(one.id)
             del left[one.id]
             yield one
+
+
+def _flat(value: Any, name: str = "") -> dict[str, str]:
+    if isinstance(value, dict):
+        found: dict[str, str] = {}
+        for key, one in value.items():
+            found |= _flat(one, f"{name}.{key}" if name else str(key))
+        return found
+    if isinstance(value, list | tuple):
+        return {name: " ".join(map(str, value))}
+    return {name: str(value)}
 
 
 def reveal(value: Any) -> Any:

@@ -2,12 +2,17 @@
 
 A recipe file holds, besides its one-line docstring:
 
-``META``                        ``{"id": NAME, "roles": ("app",) or "*", "needs": ("jdk",), "timeout": seconds}``
+``META``                        ``{"id": NAME, "roles": ("app",) or "*", "needs": ("jdk",), "timeout": seconds}``;
+                                ``"system": True`` for the recipe that switches the business system's release,
+                                ``"rolling": True`` for one whose changes interrupt it: hosts take turns
 ``wanted(site, host) -> bool``  optional: whether this site wants it on this host (the role is asked first)
 ``packages(site, host)``        optional: Debian packages, which the bundle brings
 ``sets(site, host)``            optional: ``[(kind, name, value)]``, what ``check`` need not find yet (facts/planned.py)
 ``params(site, host) -> dict``  optional: JSON values and Secrets; they become ``host.data.NAME`` in ``install``
 ``install()``                   pyinfra operations, in the worker; imports pyinfra and ``implops.deploy.ops`` inside
+``rollback()``                  optional, with META["system"]: back to the release ``host.data.release``; it gets
+``rollback_params(site, host)`` instead of ``params``
+``units(site, host)``           optional, with META["system"]: services that hold the database open
 ``verify(site, host)``          probes (implops/deploy/probes.py) that must hold afterwards
 
 In ``install``, ``host.data`` also has ``packages``, ``bundle`` (folder on the target), ``run`` and ``templates``
@@ -45,6 +50,8 @@ class Recipe:
     timeout: int
     templates: dict[str, Path]
     module: ModuleType
+    system: bool = False
+    rolling: bool = False
 
     def _ask(self, name: str, default: Any, *arguments: Any) -> Any:
         function: Callable[..., Any] | None = getattr(self.module, name, None)
@@ -61,6 +68,17 @@ class Recipe:
 
     def params(self, site: Site, host: Host) -> dict[str, Any]:
         return dict(self._ask("params", {}, site, host))
+
+    @property
+    def goes_back(self) -> bool:
+        """Whether it knows the way back to an earlier release."""
+        return self.system and hasattr(self.module, "rollback")
+
+    def rollback_params(self, site: Site, host: Host) -> dict[str, Any]:
+        return dict(self._ask("rollback_params", {}, site, host))
+
+    def units(self, site: Site, host: Host) -> list[str]:
+        return list(self._ask("units", [], site, host))
 
     def verify(self, site: Site, host: Host) -> list[Probe]:
         return list(self._ask("verify", [], site, host))
@@ -117,7 +135,9 @@ def _read(path: Path, base: Path | None) -> Recipe:
         raise KitError("recipe.roles", path=path, known=" ".join(ROLES))
     templates = kit.files(f"{FOLDER}/templates", base, f"{path.stem}.*")
     needs, timeout = tuple(meta.get("needs", ())), int(meta.get("timeout", 600))
-    return Recipe(path.stem, path, tuple(roles), needs, timeout, templates, module)
+    system = bool(meta.get("system"))
+    rolling = system or bool(meta.get("rolling"))
+    return Recipe(path.stem, path, tuple(roles), needs, timeout, templates, module, system, rolling)
 
 
 def _refuse_unnamed(path: Path) -> None:
@@ -139,7 +159,7 @@ def _refuse_unnamed(path: Path) -> None:
             and isinstance(node.func.value, ast.Name)
             and node.func.value.id in operations
             and node.func.attr.islower()
-            and node.func.attr not in ("template", "fact", "psql", "mariadb")
+            and node.func.attr not in ("template", "fact", "psql", "mariadb", "release_id")
             and not any(keyword.arg == "name" for keyword in node.keywords)
         ):
             raise KitError(

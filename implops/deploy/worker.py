@@ -9,7 +9,8 @@ from gevent import monkey
 
 monkey.patch_all()
 
-import json  # noqa: E402 - gevent's patch comes before everything that opens sockets or threads
+import difflib  # noqa: E402 - gevent's patch comes before everything that opens sockets or threads
+import json  # noqa: E402
 import logging  # noqa: E402
 import os  # noqa: E402
 import shlex  # noqa: E402
@@ -30,7 +31,7 @@ from pyinfra.connectors.util import CommandOutput, OutputLine, make_unix_command
 from pyinfra.context import ctx_host, ctx_state  # noqa: E402
 
 from implops import kit  # noqa: E402
-from implops.deploy import probes  # noqa: E402
+from implops.deploy import ops, probes  # noqa: E402
 from implops.errors import ImplopsError  # noqa: E402
 from implops.remote import Connection, ConnectionLost, connect  # noqa: E402
 from implops.secrets import Secret, redactor  # noqa: E402
@@ -142,7 +143,8 @@ class Worker:
         self.state.add_callback_handler(self.watch)
         for stage in (StateStage.Connect, StateStage.Prepare, StateStage.Execute):
             self.state.set_stage(stage)
-        self.state.is_executing = True
+        # A plan is made by the same recipes; their operations are registered, asked, and not carried out.
+        self.state.is_executing = not greeting["plan"]
         self.numbers = dict.fromkeys(names, 0)
         # Global to the process, other than the host: greenlets of several hosts share it for as long as we run.
         ctx_state.set(self.state)
@@ -156,12 +158,20 @@ class Worker:
         """Run one step and tell how it ended; never raises."""
         began = time.monotonic()
         answer: dict[str, Any] = {"error": None, "changed": 0, "same": 0, "probes": []}
+        for value in order["secrets"]:
+            redactor.add(value)
         try:
             host = self._host(order["host"])
             if order["mode"] == "run":
                 self._install(host, order, answer)
-            if answer["error"] is None:
-                self._verify(host.connector.connection, order, answer)
+            if order["mode"] == "plan":
+                self._plan(host, order, answer)
+            elif answer["error"] is None:
+                # What was changed gets its time to come up, and has to stay up; what was not is asked as it is.
+                self._verify(host.connector.connection, order, answer, patient=bool(answer["changed"]))
+                if order["mode"] == "run" and answer["error"] and not answer["changed"]:
+                    answer |= {"error": None, "probes": []}
+                    self._verify(host.connector.connection, order, answer, patient=True)
             if answer["error"] is None and answer["changed"]:
                 # The journal will say that this step is done: a power cut must not take it back.
                 host.connector.connection.run("sync", timeout=COMMAND_SECONDS, sudo=True)
@@ -193,7 +203,7 @@ class Worker:
             # Part of an operation's identity: unique for each step and host.
             host.loop_position = [self.numbers[host.name], host.name]
             try:
-                module.install()
+                getattr(module, order["call"])()
             except NestedOperationError:
                 error = {"code": "failed", "detail": ""}
             except FactUnknown as unknown:
@@ -205,6 +215,59 @@ class Worker:
                 for op in host.op_hash_order[first:]:
                     self._tell(host, order, op, answer, error)
         answer["error"] = error
+
+    def _plan(self, host: PyinfraHost, order: dict[str, Any], answer: dict[str, Any]) -> None:
+        """What the recipe would do to the host as it is now: its operations ask, and no command of theirs is run.
+
+        A question that cannot be answered yet (the package that answers it comes with an earlier operation) leaves the
+        rest of the recipe unknown; nothing is taken for granted.
+        """
+        host.data.override_datas.clear()
+        host.data.override_datas.update(order["data"])
+        module = kit.load(Path(order["path"]), "deploy_recipes")
+        first, self.numbers[host.name] = len(host.op_hash_order), self.numbers[host.name] + 1
+        rest = ""
+        with ctx_host.use(host):
+            host.loop_position = [self.numbers[host.name], host.name]
+            try:
+                getattr(module, order["call"])()
+            except FactUnknown as unknown:
+                rest = str(unknown)
+            except ImplopsError as error:
+                params = {name: str(value) for name, value in error.params.items()}
+                answer["refused"] = {"key": error.key, "params": params}
+            finally:
+                host.loop_position = []
+            for op in host.op_hash_order[first:]:
+                if op in self.state.ops[host]:
+                    self._tell_plan(host, order, op)
+        if rest:
+            self.say(event="op", step=order["step"], op="", status="unknown", ms=0, output=rest[:400])
+
+    def _tell_plan(self, host: PyinfraHost, order: dict[str, Any], op: str) -> None:
+        name = sorted(self.state.op_meta[op].names)[0]
+        answer: dict[str, Any] = {"status": "same", "commands": [], "files": [], "output": ""}
+        try:
+            for command in self.state.ops[host][op].command_generator():
+                answer["status"] = "would_change"
+                answer["commands"].append(str(command)[:1000])
+                answer["files"] += [self._difference(host, one) for one in getattr(command, "files", ())]
+        except FactUnknown as unknown:
+            answer |= {"status": "unknown", "output": str(unknown)[:400]}
+        self.say(event="op", step=order["step"], op=name, ms=0, **answer)
+
+    def _difference(self, host: PyinfraHost, file: ops.File) -> dict[str, str]:
+        """A unified diff of a text that everybody may read; of any other file nothing but its path."""
+        if not int(file.mode, 8) & 0o004:
+            return {"path": file.path, "diff": ""}
+        path = shlex.quote(file.path)
+        result = host.connector.connection.command(f"cat {path} 2>/dev/null", timeout=60, sudo=True)
+        try:
+            old = result.out.decode("utf-8").splitlines()
+        except UnicodeDecodeError:
+            return {"path": file.path, "diff": ""}
+        lines = difflib.unified_diff(old, file.text.splitlines(), file.path, file.path, lineterm="", n=2)
+        return {"path": file.path, "diff": "\n".join(lines)[:_OUTPUT_KEPT]}
 
     def _tell(
         self, host: PyinfraHost, order: dict[str, Any], op: str, answer: dict[str, Any], error: dict[str, Any] | None
@@ -226,10 +289,9 @@ class Worker:
         ms = round((time.monotonic() - began) * 1000) if began else 0
         self.say(event="op", step=order["step"], op=name, status=status, ms=ms, output=out)
 
-    def _verify(self, connection: Connection, order: dict[str, Any], answer: dict[str, Any]) -> None:
+    def _verify(self, connection: Connection, order: dict[str, Any], answer: dict[str, Any], *, patient: bool) -> None:
         if not order["probes"]:
             return
-        patient = order["mode"] == "run"
         waits = sum(one["deadline_s"] + one["stable_s"] + 25 for one in order["probes"])
         script = probes.script(order["probes"], patient=patient)
         result = connection.run(script, timeout=float(waits + 30), sudo=True)

@@ -296,3 +296,8 @@ def _state(code: str) -> State:
             state: State = known
             return state
     raise KeyError(code)
+
+
+def answered(frame: Frame, module: dict[str, Any]) -> str:
+    """What a good module answered: ``HTTP 200``, or, for one that is no web page, that it is as declared."""
+    return frame.say("form_system.holds") if module["status"] is None else f"HTTP {module['status']}"

@@ -142,6 +142,9 @@ def _actual(frame: Frame, verdict: dict[str, Any]) -> str:
     if "lapsed" in params:
         lapsed = frame.say(f"check.lapsed.{params['lapsed']}", **params)
         told = f"{told};{lapsed}" if told else lapsed
+    if verdict.get("configured", verdict["actual"]) not in ("", verdict["actual"]):
+        kept = frame.say("check.kept", value=verdict["configured"])
+        told = f"{told};{kept}" if told else kept
     if not told:
         return str(verdict["actual"])
     return told if verdict["actual"] == "—" else f"{verdict['actual']}({told})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from implops.documents.common import ORDER, Frame, duration, error_text, mono
+from implops.documents.common import ORDER, Frame, answered, duration, error_text, mono
 from implops.documents.model import Cell, Column, Document, Language, Table
 from implops.store import Store
 
@@ -38,7 +38,7 @@ def _modules(frame: Frame, modules: list[dict[str, Any]]) -> Table:
     )  # fmt: skip
     rows: list[tuple[Cell | str, ...]] = []
     for number, one in enumerate(modules, start=1):
-        told = error_text(one["error"], frame.language) if one["error"] else f"HTTP {one['status']}"
+        told = error_text(one["error"], frame.language) if one["error"] else answered(frame, one)
         rows.append((
             str(number), one["name"], one["requirement"], one["host"], frame.say("form_system.automatic"),
             mono(one["url"]), _expected(frame, one["expect"]), told, duration(one["ms"]),
@@ -48,14 +48,16 @@ def _modules(frame: Frame, modules: list[dict[str, Any]]) -> Table:
 
 
 def _expected(frame: Frame, expect: dict[str, Any]) -> str:
-    words = [f"HTTP {expect['status']}"]
+    words = [f"HTTP {expect['status']}"] if "status" in expect else []
+    if "value" in expect:
+        words.append(f"= {expect['value']}")
     if "text" in expect:
         words.append(frame.say("form_system.expect.text", text=expect["text"]))
     for path, value in expect.get("json", {}).items():
         words.append(f"{path} = {value}")
     if "time" in expect:
         words.append(f"≤ {expect['time']} ms")
-    return frame.say("form_import.and").join(words)
+    return frame.say("form_import.and").join(words) or frame.say("form_system.holds")
 
 
 def _checks(frame: Frame, checks: list[dict[str, Any]]) -> Table:

@@ -29,6 +29,7 @@ class Approval:
     approver: str
     reason: str
     of_run: str
+    site_sha256: str
 
 
 def find(store: Store, site: Site, subject: str, *, of_run: str = "", since: int = 0) -> Approval | None:
@@ -48,6 +49,7 @@ def find(store: Store, site: Site, subject: str, *, of_run: str = "", since: int
                 given["approver"],
                 given["reason"],
                 given["of_run"],
+                given.get("site_sha256", ""),
             )
     return None
 

@@ -38,13 +38,22 @@ Version = Annotated[str, _form("version", r"[0-9A-Za-z][0-9A-Za-z.+~-]{0,40}", "
 Domain = Annotated[str, _form("domain", r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}", "his.example")]
 AbsolutePath = Annotated[str, _form("path", r"(/[A-Za-z0-9._-]+)+|/", "/data/pg")]
 UrlPath = Annotated[str, _form("url", r"/[A-Za-z0-9._~/%?&=+-]*", "/his/login")]
+# A path inside a release: never absolute, never upwards.
+InsidePath = Annotated[
+    str, _form("inside", r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*", "config/application.properties")
+]
+# One word of a start command; systemd's specifiers (%) and variables ($) are escaped by the recipe.
+Argument = Annotated[str, _form("argument", r"[\x21-\x7e]{1,400}", "--spring.profiles.active=prod")]
+JavaName = Annotated[str, _form("java_name", r"[A-Za-z_$][\w$]*(\.[A-Za-z_$][\w$]*)*", "nu.validator.servlet.Main")]
+UnitName = Annotated[str, _form("unit", r"[A-Za-z0-9][A-Za-z0-9@._-]{0,100}", "nginx.service")]
+ProcessName = Annotated[str, _form("process", r"[A-Za-z0-9][A-Za-z0-9@._+-]{0,60}", "java")]
 Locale = Annotated[str, _form("locale", r"[a-z]{2,3}_[A-Z]{2}\.(UTF-8|utf8)|C\.UTF-8", "zh_CN.UTF-8")]
 Zone = Annotated[str, _form("zone", r"[A-Za-z_]+(/[A-Za-z0-9_+-]+){0,2}", "Asia/Shanghai")]
+# Of utf8mb4 only: a collation of another character set cannot hold every character.
+Collation = Annotated[str, _form("collation", r"utf8mb4_[a-z0-9_]{2,50}", "utf8mb4_nopad_bin")]
 # As /proc/mounts shows it.
 MountOption = Annotated[str, _form("option", r"[a-z_]+(=[A-Za-z0-9.:/-]+)?", "hard vers=4.2 nconnect=4")]
 GroupName = Annotated[str, _form("group", r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,60}", "vg0 tank")]
-# Of utf8mb4 only: a collation of another character set cannot hold every character.
-Collation = Annotated[str, _form("collation", r"utf8mb4_[a-z0-9_]{2,50}", "utf8mb4_nopad_bin")]
 Encoding = Annotated[str, _form("encoding", r"UTF8|utf8mb4", "UTF8 utf8mb4")]
 
 

@@ -10,13 +10,15 @@ from typing import Protocol
 
 from implops.errors import SiteError
 from implops.site import releases
-from implops.site.model import ROLES, Site
+from implops.site.model import MODULE_KINDS, ROLES, Site
 
 # Engine -> the majors that recipes know, the encoding that holds every character, the name of its own administrator.
 _ENGINES = {"postgresql": ((15, 17), "UTF8", "postgres"), "mariadb": ((10, 11), "utf8mb4", "root")}
 
 # The longest name of an account that useradd takes.
 _UNIX_NAME = 31
+# What a bare host can unpack.
+_ARCHIVES = (".tar", ".tar.gz", ".tgz")
 
 
 class Refuse(Protocol):
@@ -26,7 +28,7 @@ class Refuse(Protocol):
 def check_links(site: Site, refuse: Refuse) -> None:
     """Raise the SiteError that ``refuse(key, where, **params)`` builds for the first part that does not fit."""
     hosts = list(site.hosts)
-    for rule in (_addresses, _roles, _flows, _names, _system, _database, _shares, _backup, _lab):
+    for rule in (_addresses, _roles, _flows, _names, _system, _archives, _tls, _database, _shares, _backup, _lab):
         rule(site, hosts, refuse)
 
 
@@ -106,13 +108,75 @@ def _names(site: Site, hosts: list[str], refuse: Refuse) -> None:
 def _system(site: Site, hosts: list[str], refuse: Refuse) -> None:
     if site.system is None:
         return
-    for key in ("database", "web", "jdk"):
+    needed = {"war": ("database", "web", "jdk"), "jar": ("jdk",), "archive": ()}[site.system.kind]
+    for key in needed:
         if getattr(site, key) is None:
             raise refuse("needs_part", ("system",), key="system", part=key)
+    _start(site, refuse)
+    _modules(site, refuse)
     ids = [module.id for module in site.system.modules]
     for number, one in enumerate(ids):
         if one in ids[:number]:
             raise refuse("same_module", ("system", "modules", number), value=one)
+
+
+def _start(site: Site, refuse: Refuse) -> None:
+    """What each kind of system needs to be started, and what means nothing for it."""
+    system = site.system
+    assert system
+    given = sorted({"port", "start", "config"} & system.model_fields_set)
+    if system.kind == "war":
+        if site.web and site.web.tomcat is None:
+            raise refuse("needs_part", ("web",), key="web", part="web.tomcat")
+        for name in given:
+            raise refuse("not_of_kind", ("system", name), key=f"system.{name}", kind="war")
+        return
+    if system.port is None:
+        raise refuse("needs_part", ("system",), key=f"system.kind: {system.kind}", part="system.port")
+    if system.kind == "archive" and not system.artifact.name.endswith(_ARCHIVES):
+        raise refuse("archive_form", ("system", "artifact"), value=system.artifact.name, known=" ".join(_ARCHIVES))
+    if system.kind == "archive" and system.start.command is None:
+        raise refuse("needs_part", ("system",), key="system.kind: archive", part="system.start.command")
+    useless: tuple[str, ...] = ("command",) if system.kind == "jar" else ("main", "options", "heap")
+    for name in sorted(set(useless) & system.start.model_fields_set):
+        raise refuse("not_of_kind", ("system", "start", name), key=f"system.start.{name}", kind=system.kind)
+    if site.web and site.web.tomcat is not None:
+        raise refuse("not_of_kind", ("web", "tomcat"), key="web.tomcat", kind=system.kind)
+    if site.web and system.port in (site.web.port, site.web.tls_port if site.web.tls else None):
+        raise refuse("same_port", ("system", "port"), value=system.port)
+
+
+def _modules(site: Site, refuse: Refuse) -> None:
+    assert site.system
+    for number, module in enumerate(site.system.modules):
+        where = ("system", "modules", number)
+        kinds = [kind for kind in MODULE_KINDS if getattr(module, kind) is not None]
+        if len(kinds) != 1:
+            raise refuse("one_kind", where, value=module.id, known=" ".join(MODULE_KINDS))
+        if "expect" in module.model_fields_set and kinds != ["url"]:
+            raise refuse("not_of_kind", (*where, "expect"), key="expect", kind=kinds[0])
+        if module.sql and site.database is None:
+            raise refuse("needs_part", where, key="sql", part="database")
+        if not site.with_role(module.asked_role):
+            raise refuse("no_host_of_role", where, key=module.id, role=module.asked_role)
+
+
+def _archives(site: Site, hosts: list[str], refuse: Refuse) -> None:
+    for key, part in (("jdk", site.jdk), ("web", site.web)):
+        if part and part.archive and not part.archive.name.endswith(_ARCHIVES):
+            raise refuse("archive_form", (key, "archive"), value=part.archive.name, known=" ".join(_ARCHIVES))
+    if site.web and site.web.archive and site.web.tomcat is None:
+        raise refuse("needs_part", ("web", "archive"), key="web.archive", part="web.tomcat")
+
+
+def _tls(site: Site, hosts: list[str], refuse: Refuse) -> None:
+    tls = site.web.tls if site.web else None
+    if site.web is None or tls is None:
+        return
+    if tls.generate == (tls.cert is not None) or (tls.cert is None) != (tls.key is None):
+        raise refuse("tls_form", ("web", "tls"))
+    if site.web.port == site.web.tls_port:
+        raise refuse("same_port", ("web", "tls_port"), value=site.web.port)
 
 
 def _database(site: Site, hosts: list[str], refuse: Refuse) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from datetime import date
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, model_validator
@@ -14,26 +14,35 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraint
 from implops.site.fields import (
     AbsolutePath,
     Address,
+    Argument,
     Collation,
     Days,
     Domain,
+    Duration,
     Encoding,
     GroupName,
     HostName,
+    InsidePath,
+    JavaName,
     Locale,
     LocalPath,
     Milliseconds,
     MountOption,
     Port,
+    ProcessName,
     SecretField,
     Size,
     SqlName,
+    UnitName,
     UrlPath,
     Version,
     Word,
     Zone,
 )
 
+# The architecture that everything here is proved on.
+ARCH = "amd64"
+TOMCAT_PORT = 8080
 ROLES = ("db", "app", "dns", "storage")
 Role = Literal["db", "app", "dns", "storage"]
 # The applications' share of the database's connections; the rest is for psql, the import and administrators.
@@ -141,21 +150,40 @@ class Dns(Part):
 
 class Jdk(Part):
     major: Literal[8, 11, 17, 21]
+    # A JDK that the engineer brings, instead of Debian's package.
+    archive: LocalPath | None = None
+
+    @property
+    def home(self) -> str:
+        """JAVA_HOME on the hosts."""
+        return f"/opt/implops/jdk/{self.major}" if self.archive else f"/usr/lib/jvm/java-{self.major}-openjdk-{ARCH}"
 
 
 class Tls(Part):
-    cert: LocalPath
-    key: SecretField
+    """The certificate that users see: given files, or (``tls: generate``) one of an authority of the site's own."""
+
+    cert: LocalPath | None = None
+    key: SecretField | None = None
+    generate: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _word(cls, given: Any) -> Any:
+        return {"generate": True} if given == "generate" else given
 
 
 class Web(Part):
-    tomcat: Literal[9, 10, 11]
-    heap: Size
+    # Of a WAR; a program with a port of its own needs none.
+    tomcat: Literal[9, 10, 11] | None = None
+    # A Tomcat that the engineer brings, instead of Debian's package.
+    archive: LocalPath | None = None
+    heap: Size = 512 * 2**20
     proxy: Literal["nginx"] = "nginx"
     port: Port = 80
+    tls: Tls | None = None
+    tls_port: Port = 443
     # Connections that one application host keeps to the database; a share of max_connections when not named.
     pool: Annotated[int, Field(ge=1, le=5000)] | None = None
-    tls: Tls | None = None
 
 
 class AppLogin(Part):
@@ -200,6 +228,9 @@ class Database(Part):
         return {"port": 5432, "encoding": "UTF8", **given}
 
 
+MODULE_KINDS = ("url", "tcp", "sql", "process", "systemd", "log")
+
+
 class Expect(Part):
     status: Annotated[int, Field(ge=100, le=599)] = 200
     text: Text | None = None
@@ -208,21 +239,84 @@ class Expect(Part):
     time: Milliseconds | None = None
 
 
+class LogPattern(Part):
+    """A line that the end of the file must hold (extended regular expression)."""
+
+    file: AbsolutePath
+    pattern: Text
+    # The pattern must *not* stand there.
+    absent: bool = False
+
+
+class Sql(Part):
+    """One query of one value, asked on the database host as the owner of the schema, read only."""
+
+    query: Text
+    value: Annotated[str, StringConstraints(max_length=200)]
+
+
 class Module(Part):
+    """A part of the system that can be asked whether it works: exactly one of url, tcp, sql, process, systemd, log."""
+
     id: Word
     name: Text
-    url: UrlPath
+    url: UrlPath | None = None
     expect: Expect = Expect()
+    tcp: Port | None = None
+    sql: Sql | None = None
+    process: ProcessName | None = None
+    systemd: UnitName | None = None
+    log: LogPattern | None = None
+    # Where it is asked; by default the application hosts, for sql the database host.
+    role: Role | None = None
+    deadline: Duration | None = None
+    interval: Duration = 0.5
+    stable_for: Duration = 2.0
     requirement: Text = "-"
+
+    @property
+    def kind(self) -> str:
+        return next((kind for kind in MODULE_KINDS if getattr(self, kind) is not None), "")
+
+    @property
+    def asked_role(self) -> str:
+        return self.role or ("db" if self.sql else "app")
+
+
+class Start(Part):
+    """How a jar or an archive is started. ``main``: a class instead of the jar's own; ``command``: in the archive."""
+
+    main: JavaName | None = None
+    command: InsidePath | None = None
+    options: list[Argument] = Field(default_factory=list)
+    arguments: list[Argument] = Field(default_factory=list)
+    heap: Size | None = None
 
 
 class System(Part):
     name: Word
     version: Version
-    kind: Literal["war"]
+    kind: Literal["war", "jar", "archive"]
     artifact: LocalPath
+    # Of a jar or an archive: the port it listens on, and how it is started.
+    port: Port | None = None
+    start: Start = Start()
+    # Path inside the release -> template here (Jinja2): configuration, rendered with the site's values.
+    config: dict[InsidePath, LocalPath] = Field(default_factory=dict)
     schema_: list[LocalPath] = Field(default_factory=list, alias="schema")
     modules: list[Module] = Field(min_length=1)
+
+
+class Deploy(Part):
+    """How a release goes out, and when it may."""
+
+    keep: Annotated[int, Field(ge=1, le=20)] = 3
+    rollback: Literal["automatic", "manual"] = "automatic"
+    batch: Annotated[int, Field(ge=1, le=100)] = 1
+    window: Annotated[
+        str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]$")
+    ] = ""
+    promote_from: LocalPath | None = None
 
 
 class Repository(Part):
@@ -281,6 +375,13 @@ class Waiver(Part):
     until: date
 
 
+class Signatures(Part):
+    """SSH keys: ``key`` signs what is made here, ``signers`` (an allowed-signers file) says whose signature counts."""
+
+    key: LocalPath | None = None
+    signers: LocalPath | None = None
+
+
 class Mend(Part):
     """Who puts right what a check finds, by its kind; otherwise the owner of the host. ``due``: days to do it."""
 
@@ -301,13 +402,6 @@ class Attest(Part):
     owner: Text = "-"
     required: bool = False
     valid: Days = 90
-
-
-class Signatures(Part):
-    """SSH keys: ``key`` signs what is made here, ``signers`` (an allowed-signers file) says whose signature counts."""
-
-    key: LocalPath | None = None
-    signers: LocalPath | None = None
 
 
 class Lab(Part):
@@ -338,13 +432,14 @@ class Site(Part):
     web: Web | None = None
     database: Database | None = None
     system: System | None = None
+    deploy: Deploy = Deploy()
     data: list[LocalPath] = Field(default_factory=list)
     storage: Storage = Storage()
     backup: Backup | None = None
     waive: list[Waiver] = Field(default_factory=list)
+    signatures: Signatures | None = None
     mend: Mend = Mend()
     attest: list[Attest] = Field(default_factory=list)
-    signatures: Signatures | None = None
     lab: Lab | None = None
 
     _path: Path = PrivateAttr(Path())
@@ -389,6 +484,26 @@ class Site(Part):
         data = json.dumps(self.model_dump(mode="json", by_alias=True), sort_keys=True, ensure_ascii=False)
         # Paths are resolved against the folder of the site file, which may move between the check and the deploy.
         return hashlib.sha256(data.replace(str(self.base), ".").encode()).hexdigest()
+
+    def mount_of(self, host: Host, path: str) -> str:
+        """The declared mount of its own that a path of the host lies on, or empty."""
+        specs = [self.roles[role] for role in host.roles if role in self.roles]
+        mounts = [place for spec in specs for place, mount in spec.mounts.items() if mount.separate]
+        return max((one for one in mounts if PurePosixPath(path).is_relative_to(one)), key=len, default="")
+
+    @property
+    def jdbc_url(self) -> str:
+        """Where the application finds its database; MariaDB's driver has to be told to use TLS."""
+        assert self.database
+        engine, options = self.database.engine, ""
+        if engine == "mariadb":
+            options = "?useSsl=true&trustServerCertificate=true"
+        return f"jdbc:{engine}://{self.only('db').address}:{self.database.port}/{self.database.name}{options}"
+
+    @property
+    def backend_port(self) -> int:
+        """Where the business system itself listens on its host; users come through the proxy."""
+        return (self.system.port if self.system else None) or TOMCAT_PORT
 
     def with_role(self, role: str) -> list[Host]:
         """The hosts of a role, in the order of the site file."""

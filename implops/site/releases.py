@@ -20,9 +20,9 @@ def missing(site: Site, releases: Mapping[str, str]) -> Iterator[tuple[tuple[str
     wanted: list[tuple[str, tuple[str, str], str, int]] = []
     if site.database:
         wanted.append(("db", ("database", "major"), site.database.engine, site.database.major))
-    if site.jdk:
+    if site.jdk and not site.jdk.archive:
         wanted.append(("app", ("jdk", "major"), "jdk", site.jdk.major))
-    if site.web:
+    if site.web and site.web.tomcat and not site.web.archive:
         wanted.append(("app", ("web", "tomcat"), "tomcat", site.web.tomcat))
     for role, key, what, major in wanted:
         for host in site.with_role(role):

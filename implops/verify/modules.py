@@ -1,4 +1,4 @@
-"""Ask a module of the business system whether it works: an HTTP request to the address that users type.
+"""Ask a module of the business system whether it works: most often an HTTP request to the address that users type.
 
 The request leaves from the application host itself, through our SSH connection, to the host's own address and the
 proxy's port: so it takes no network path that the laptop may not have, and passes proxy, application and database as a
@@ -16,6 +16,7 @@ import http.client
 import io
 import json
 import re
+import ssl
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,11 +25,15 @@ from typing import Any, Literal
 
 import paramiko
 
-from implops import texts
+from implops import certificates, texts
 from implops.errors import HostError
 from implops.remote import Connection, ConnectionLost
 from implops.site import Host, Site
 from implops.site.model import Module
+from implops.verify.kinds import ask as ask_kind
+from implops.verify.kinds import fault as _fault
+from implops.verify.kinds import subject
+from implops.verify.tls import TlsChannel
 
 # What a module may take to answer when the site file says nothing: a browser's user has given up long before.
 ANSWER_SECONDS = 10.0
@@ -60,6 +65,7 @@ class Answer:
     flaps: int
     error: dict[str, Any] | None
     body: bytes
+    kind: str = "url"
 
     def payload(self) -> dict[str, Any]:
         """The answer for a record: no bytes, no floats. ``reason`` says it in words."""
@@ -76,12 +82,26 @@ class _Reply:
     body: bytes = b""
 
 
+def modules_of(site: Site, host: Host) -> list[Module]:
+    """The modules that are asked on this host, in the order of the site file."""
+    return [one for one in site.system.modules if one.asked_role in host.roles] if site.system else []
+
+
 def base_url(site: Site, host: Host) -> str:
     """``http://his.his.example``: what users type to reach this application host (its name, else its address)."""
-    assert site.web
     names = [name for name, target in site.dns.names.items() if target == host.name] if site.dns else []
     place = f"{names[0]}.{site.dns.zone}" if names and site.dns else host.address
-    return f"http://{place}" + ("" if site.web.port == 80 else f":{site.web.port}")
+    if site.web and site.web.tls:
+        return f"https://{place}" + ("" if site.web.tls_port == 443 else f":{site.web.tls_port}")
+    port = _port(site)
+    return f"http://{place}" + ("" if port == 80 else f":{port}")
+
+
+def _port(site: Site) -> int:
+    """Of the proxy; of the system itself where the site has none."""
+    if site.web is None:
+        return site.backend_port
+    return site.web.tls_port if site.web.tls else site.web.port
 
 
 def ask(
@@ -98,12 +118,15 @@ def ask(
     The good time must begin within ``deadline`` seconds. A wrong answer is an Answer with state fail. Raises HostError
     when the question could not be put: the connection is lost, or its server forbids forwarding.
     """
+    where = base_url(site, connection.host) + module.url if module.url else subject(module, connection.host.address)
+    given = module.model_fields_set
     return _watch(
         lambda: _once(site, connection, module),
-        Answer(module.id, connection.name, base_url(site, connection.host) + module.url, "fail", None, 0, 0, 0, 0, 0,
-               None, b""),
-        deadline=deadline, interval=interval, stable_for=stable_for,
-    )  # fmt: skip
+        Answer(module.id, connection.name, where, "fail", None, 0, 0, 0, 0, 0, None, b"", module.kind),
+        deadline=module.deadline if module.deadline is not None else deadline,
+        interval=module.interval if "interval" in given else interval,
+        stable_for=module.stable_for if "stable_for" in given else stable_for,
+    )
 
 
 def ask_all(
@@ -122,9 +145,11 @@ def ask_all(
 
 
 def reason(payload: dict[str, Any], language: str | None = None) -> str:
-    """What an ``Answer.payload()`` says, in words: ``200`` or the fault, and whether it came and went."""
+    """What an ``Answer.payload()`` says, in words: ``HTTP 200`` or the fault, and whether it came and went."""
     error = payload["error"]
-    said = texts.say(error["key"], lang=language, **error["params"]) if error else str(payload["status"])
+    said = texts.say("verify.holds", lang=language) if payload["status"] is None else f"HTTP {payload['status']}"
+    if error:
+        said = texts.say(error["key"], lang=language, **error["params"])
     if payload["flaps"]:
         counts = {"asked": payload["asked"], "bad": payload["bad"]}
         return texts.say("verify.flapping", lang=language, said=said, **counts)
@@ -143,7 +168,7 @@ def _watch(
         sent = time.monotonic()
         reply = put()
         asked += 1
-        slowest = max(slowest, reply.ms if reply.status is not None else 0)
+        slowest = max(slowest, reply.ms if reply.status is not None or blank.kind != "url" else 0)
         held = False
         if reply.error is None:
             if good_since is None and sent - began > deadline:
@@ -159,10 +184,14 @@ def _watch(
         time.sleep(interval)
     state: Literal["pass", "warn", "fail"] = "fail" if not held else "warn" if flaps else "pass"
     return Answer(blank.module, blank.host, blank.url, state, reply.status, reply.ms, slowest, asked, bad, flaps,
-                  None if state == "pass" else last_error, reply.body[:_KEPT])  # fmt: skip
+                  None if state == "pass" else last_error, reply.body[:_KEPT], blank.kind)  # fmt: skip
 
 
 def _once(site: Site, connection: Connection, module: Module) -> _Reply:
+    if module.kind != "url":
+        began = time.monotonic()
+        error = ask_kind(site, connection, module)
+        return _Reply(_ms(began), error=error)
     limit = max(ANSWER_SECONDS, (module.expect.time or 0) / 1000 * 2)
     began = time.monotonic()
     try:
@@ -265,10 +294,12 @@ class _Bytes:
 
 def _exchange(site: Site, connection: Connection, module: Module, end: float) -> bytes:
     """One request and everything that came back before the server closed. Raises _Silent, HostError."""
-    assert site.web
-    host, port = connection.host, site.web.port
+    host, port = connection.host, _port(site)
+    place = base_url(site, host).partition("://")[2]
+    # This host's own server shall answer, also where the proxy shares requests out (deploy_recipes/nginx.py).
+    own = "X-Implops-Own: 1\r\n" if site.web else ""
     request = (
-        f"GET {module.url} HTTP/1.1\r\nHost: {base_url(site, host).removeprefix('http://')}\r\n"
+        f"GET {module.url} HTTP/1.1\r\nHost: {place}\r\n{own}"
         "User-Agent: implops-verify\r\nAccept: */*\r\nAccept-Language: zh-CN\r\nAccept-Encoding: identity\r\n"
         "Connection: close\r\n\r\n"
     )
@@ -287,10 +318,17 @@ def _exchange(site: Site, connection: Connection, module: Module, end: float) ->
     with contextlib.closing(channel):
         try:
             channel.settimeout(seconds)
-            channel.sendall(request.encode("ascii"))
-            raw = _receive(channel, end)
+            line: paramiko.Channel | TlsChannel = channel
+            if site.web and site.web.tls:
+                line = TlsChannel(channel, place.partition(":")[0])
+                if line.leaf != certificates.of(site).leaf:
+                    raise _Silent("other_certificate")
+            line.sendall(request.encode("ascii"))
+            raw = _receive(line, end)
         except TimeoutError:
             raise _Silent("timeout", seconds=round(seconds)) from None
+        except ssl.SSLError as error:
+            raise _Silent("no_tls", why=error.reason or "-") from None
         except OSError:
             raise _Silent("closed") from None
     if not raw:
@@ -300,7 +338,7 @@ def _exchange(site: Site, connection: Connection, module: Module, end: float) ->
     return raw
 
 
-def _receive(channel: paramiko.Channel, end: float) -> bytes:
+def _receive(channel: paramiko.Channel | TlsChannel, end: float) -> bytes:
     blocks: list[bytes] = []
     size = 0
     while size <= _BODY_LIMIT:
@@ -314,10 +352,6 @@ def _receive(channel: paramiko.Channel, end: float) -> bytes:
         blocks.append(block)
         size += len(block)
     return b"".join(blocks)
-
-
-def _fault(code: str, **params: Any) -> dict[str, Any]:
-    return {"key": f"verify.reason.{code}", "params": params}
 
 
 def _ms(began: float) -> int:

@@ -47,7 +47,8 @@ def write_demo(site: Site) -> Site:
     examples = Path(__file__).parents[2] / "examples"
     for name in ("data", "mappings"):
         shutil.copytree(examples / name, site.base / name)
-    shutil.copytree(examples / "his" / "schema", site.base / "release" / "schema")
+    for name in ("schema", "schema-mariadb"):
+        shutil.copytree(examples / "his" / name, site.base / "release" / name)
     build = [sys.executable, examples / "his" / "build.py", site.base / "release" / "his-1.0.0.war"]
     subprocess.run(build, check=True, capture_output=True)
     return load(site.path)

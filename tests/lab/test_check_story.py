@@ -1,4 +1,4 @@
-"""Checks on real hosts: silent on healthy ones, each planted fault caught with its value, nothing else changed."""
+"""Checks on real hosts: silent on healthy ones, what shuts the gate, absent hosts, waivers (faults: mutation)."""
 
 from __future__ import annotations
 
@@ -55,52 +55,6 @@ def test_healthy_bare_hosts_pass_and_say_what_will_be_set(site: Site) -> None:
     assert finished
     assert finished.payload["complete"]
     assert finished.payload["conclusion"] == "pass"
-
-
-FAULTS = [
-    ("db1", ("SEC03", "5432"),
-     "systemd-run -q --unit=stranger systemd-socket-activate -l 0.0.0.0:5432 /bin/cat; sleep 0.5",
-     "systemctl stop stranger"),
-    ("app1", ("TIM01", ""), "systemctl stop chrony",
-     "systemctl start chrony; chronyc waitsync 30 0.5 0 0.5 >/dev/null"),
-    ("db1", ("DSK03", "/data"), "fallocate -l 17G /data/big", "rm /data/big"),
-    ("db1", ("DSK09", "/data/pg"), "mkdir -p /data/pg; touch /data/pg/old", "rm -r /data/pg"),
-    ("app1", ("OS08", ""), "hostname localhost", "hostname app1"),
-    ("sto1", ("SEC05", ""), "sed -i 's/^UMASK.*/UMASK 077/' /etc/login.defs",
-     "sed -i 's/^UMASK.*/UMASK 022/' /etc/login.defs"),
-    ("app1", ("NET11", ""), "echo http_proxy=http://10.0.0.1:3128 >> /etc/environment", ": > /etc/environment"),
-    ("app1", ("NET10", ""), "cp /etc/hosts /etc/hosts.kept; echo 10.9.9.9 db1 >> /etc/hosts",
-     "mv /etc/hosts.kept /etc/hosts"),
-    ("dns1", ("NET08", ""), "ip route add default dev host0 metric 5; ip route add default dev host0 metric 9",
-     "ip route del default metric 5; ip route del default metric 9"),
-    ("sto1", ("ACC05", ""), "cd /home/deploy; cp -p .bashrc .kept; sed -i '1i echo welcome' .bashrc",
-     "cd /home/deploy; mv .kept .bashrc"),
-    ("sto1", ("OS07", ""), "touch /run/reboot-required", "rm /run/reboot-required"),
-    ("db1", ("OS09", ""), "mv /usr/bin/gzip /usr/bin/gzip.kept", "mv /usr/bin/gzip.kept /usr/bin/gzip"),
-    ("app1", ("LIM08", ""), "sysctl -qw net.ipv4.ip_local_port_range='8000 60999'",
-     "sysctl -qw net.ipv4.ip_local_port_range='32768 60999'"),
-    ("dns1", ("LIM12", "net.core.somaxconn"), "sysctl -qw net.core.somaxconn=2000",
-     "sysctl -qw net.core.somaxconn=4096"),
-    ("app1", ("OS12", ""), "touch /etc/systemd/system/tomcat10.service", "rm /etc/systemd/system/tomcat10.service"),
-    ("sto1", ("DSK07", "/backup"), "cp /etc/fstab /etc/kept; sed -i 's/^UUID=[^ ]*/\\/dev\\/sdb1/' /etc/fstab",
-     "mv /etc/kept /etc/fstab"),
-    ("dns1", ("ACC09", ""), "chage -E $(date -d '+30 days' +%Y-%m-%d) deploy", "chage -E -1 deploy"),
-    ("dns1", ("ACC08", ""), "cp /etc/machine-id /etc/kept; echo {machine_id} > /etc/machine-id",
-     "mv /etc/kept /etc/machine-id"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("host", "key", "do", "undo"), FAULTS, ids=[one[1][0] for one in FAULTS])
-def test_a_planted_fault_is_caught_alone(site: Site, host: str, key: tuple[str, str], do: str, undo: str) -> None:
-    do = do.replace("{machine_id}", lab.enter(site, "db1", ["cat", "/etc/machine-id"]).stdout.strip())
-    with fault(site, host, do, undo):
-        shown = json.loads(implops("check", site.path, "--json", code=None).stdout)
-    found = {(one["host"], one["id"], one["target"]): one for one in shown["verdicts"]}
-    assert found[host, *key]["state"] in ("fail", "warn", "info")
-    # A wrong /etc/hosts is what the recipe is going to write anyway.
-    assert found[host, *key]["state"] != "info" or found[host, *key]["note"] == "will_be_set"
-    follows = {"TIM01": {"TIM02", "TIM04"}, "LIM08": {"LIM12"}}.get(key[0], set())
-    assert {id for _, id, _ in bad(found)} <= {key[0], *follows}
 
 
 def test_a_dropped_flow_is_a_timeout_and_the_deployment_stays_shut(site: Site) -> None:
@@ -204,8 +158,8 @@ def test_a_waiver_holds_for_its_value_only(site: Site) -> None:
         site.path.write_text(kept.replace("waive: []", line), encoding="utf-8")
         load(site.path)
 
-    do, undo = next(one[2:] for one in FAULTS if one[1][0] == "SEC05")
-    with fault(site, "sto1", do, undo):
+    change = "sed -i 's/^UMASK.*/UMASK {}/' /etc/login.defs"
+    with fault(site, "sto1", change.format("077"), change.format("022")):
         waive("077")
         found = findings(site, 0)
         assert found["sto1", "SEC05", ""]["state"] == "waived"

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kills import POINTS, compare, killed, share_secrets
 from power import SECRETS, environment, implops, ssh, write_demo, write_site
 
 from implops import lab
@@ -23,9 +24,10 @@ pytestmark = pytest.mark.lab
 
 
 @pytest.fixture(scope="module")
-def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A site of its own, checked, with its bundle; nothing is deployed yet."""
+def bare(deployed: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A site of its own, checked, with its bundle; nothing is deployed yet. Later compared with an undisturbed one."""
     site = write_demo(write_site(tmp_path_factory.mktemp("story")))
+    share_secrets(site, deployed)
     try:
         implops("lab", "up", site.path)
         assert "implops check" in implops("deploy", site.path, "--yes", code=5).stderr
@@ -71,6 +73,16 @@ def sql(site: Site, query: str) -> str:
     return done.stdout.strip()
 
 
+def test_0_the_plan_of_bare_hosts_says_what_it_can(bare: Site) -> None:
+    plan = implops("deploy", bare.path, "--dry-run", timeout=300).stdout
+    assert "安装 PostgreSQL 软件包" in plan
+    assert "执行到此之前不能确定" in plan
+    assert '+zone "his.example"' in plan
+    password = (bare.base / "secrets" / "db_app").read_text(encoding="ascii").strip()
+    assert password not in plan
+    assert ssh(bare, "db1", "ls /etc/postgresql /var/lib/implops/bundle").returncode != 0
+
+
 def test_1_a_damaged_bundle_is_refused_and_nothing_happens(bare: Site) -> None:
     path = latest(bare)
     at = path.stat().st_size // 2
@@ -101,6 +113,12 @@ def test_2_a_killed_run_leaves_its_record_and_keeps_others_out(bare: Site) -> No
     assert "--resume" in implops("deploy", bare.path, "--yes", code=4).stderr
 
 
+def test_2a_killed_at_eight_records_it_goes_on_every_time(bare: Site) -> None:
+    for when, number in POINTS:
+        assert killed(bare, when, number)
+    assert Store.of(bare.state).events(kind="deploy.finished") == []
+
+
 def test_3_a_power_cut_in_the_resumed_run_is_told_and_resumed_again(bare: Site) -> None:
     process = start(bare, "--resume", "last")
     wait_for(bare, process, "tomcat@app1")
@@ -128,6 +146,10 @@ def test_4_a_second_run_changes_nothing_and_says_so(bare: Site) -> None:
     assert finished(bare)["changed"] == 0
     after = ssh(bare, "app1", "readlink /opt/implops/releases/his/current; systemctl show -p MainPID tomcat10").stdout
     assert before == after
+
+
+def test_4a_and_the_hosts_are_as_if_nothing_had_happened(bare: Site, deployed: Site) -> None:
+    compare(bare, deployed)
 
 
 def test_5_the_database_is_as_declared(bare: Site) -> None:
@@ -179,7 +201,7 @@ def test_8_the_record_tells_the_whole_story(bare: Site) -> None:
     store = Store.of(bare.state)
     run = store.events(kind="deploy.started")[0].run
     kinds = [one.kind for one in store.events(run=run)]
-    assert kinds.count("deploy.started") == 3
+    assert kinds.count("deploy.started") == 3 + len(POINTS)
     shown = json.loads(implops("document", "list", bare.path, "--json").stdout)
     assert "INST" in json.dumps(shown)
     page = next(path for path in Path(bare.out).glob("*INST-0001.html")).read_text(encoding="utf-8")

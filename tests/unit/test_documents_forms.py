@@ -118,10 +118,56 @@ def test_the_installation_record_of_a_failed_and_resumed_run(store: Store, site:
     assert rows[0][4:6] == ["设置时区,写 /etc/hosts", "1/1"]
     assert rows[1][4] == "✘ 在指定数据目录初始化实例"
     assert "disk full" in table(document, "异常")[0][2]
-    assert table(document, "发布版本")[0][4] == "首装"
+    assert table(document, "发布版本")[0][7] == "首装"
     # Counted once a step, as it ended: two steps, two good.
     assert "步骤 2 个,完成 2 个,改动 1 处" in header(document, "统计")
     assert table(document, "系统模块")[0][4] == "HTTP 200"
+
+
+def test_the_installation_record_of_an_upgrade_that_went_back(store: Store, site: Site) -> None:
+    opened = checked(store, site)
+    gates = [
+        {"gate": "promotion", "state": "override", "ground": "gate.promotion_none", "reason": "紧急"},
+        {"gate": "change", "state": "pass", "ground": "李工", "reason": ""},
+        {"gate": "window", "state": "skip", "ground": "", "reason": ""},
+    ]
+    start = {
+        "check_run": opened, "bundle_sha256": "b" * 64, "bundle": "HIS-2.0.0.tar", "release_sha256": "c" * 64,
+        "resumed": False, "change": "CHG-7", "gates": gates, "before": {"app1": "1.0.0-A"}, "window": "22:00-06:00",
+        "parameters": {"app_war@app1": {"version": "2.0.0", "source.password": "***"}},
+        "access": [{"url": "http://his.his.example", "host": "app1"}],
+    }  # fmt: skip
+    before = {**start, "parameters": {"app_war@app1": {"version": "1.0.0", "source.password": "***"}}}
+    store.append("deploy.started", before, run="EARLIER", operator="o")
+    with record(store, site, "deploy", "王工/1", start) as run:
+        saved = backed_up(store, site, member("db1"), "pass")
+        run.event("database.saved", {"run": saved, "member": f"{saved}-db1-database"})
+        step(run, "app_war@app1", "failed", error={"code": "module", "modules": ["物料"]})
+        about = {"release": {"id": "1.0.0-A", "version": "1.0.0"}, "leaving": {"app1": "2.0.0-B"}, "switched": ["app1"],
+                 "migrated": [], "backup": None, "reason": "", "of_run": run.id, "automatic": True}  # fmt: skip
+        run.event("deploy.rolled_back", about)
+        with record(store, site, "rollback", "王工/1", {**about, "resumed": False}) as back:
+            step(back, "app_war@app1", "good", changed=2)
+            back.finish("pass", {**about, "modules": [], "changed": 2})
+        release = {"name": "his", "version": "2.0.0", "id": "2.0.0-B"}
+        run.finish("fail", {"release": release, "backup_run": None, "rollback_run": back.id})
+    document = render.build(store, run.id, "INST", "N-1")
+    assert table(document, "发布版本")[0][1:4] == ["1.0.0-A", "2.0.0-B", "HIS-2.0.0.tar"]
+    assert table(document, "发布版本")[0][6:] == ["22:00-06:00", "升级"]
+    rows = table(document, "前置条件")
+    assert rows[1][1:] == ["! 越过", "上一级环境没有记录", "紧急"]
+    assert rows[2][2] == "变更单 CHG-7,批准人 李工"
+    assert table(document, "备份")[0][2] == "db1 数据库"
+    # Only what differs from the deployment before.
+    assert [row[:3] for row in table(document, "参数")] == [["version", "1.0.0", "2.0.0"]]
+    assert table(document, "异常")[0][2:] == ["更新后模块不符合要求(物料)", "已回滚"]
+    assert table(document, "回滚")[0][0] == "升级未通过验证,自动"
+    assert table(document, "回滚")[0][2:] == ["已执行", "合格"]
+    assert table(document, "访问信息")[0][0] == "http://his.his.example"
+    shown = render.build(store, back.id, "INST", "N-2")
+    assert "回滚" in shown.title
+    assert table(shown, "发布版本")[0][1:3] == ["2.0.0-B", "1.0.0-A"]
+    assert table(shown, "发布版本")[0][7] == "回滚"
 
 
 def member(host: str, **more: Any) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from implops.baseload.mapping import Mapping
-from implops.baseload.proof import BLOCK, Proof, prove
+from implops.baseload.proof import Proof, prove
+from implops.baseload.source import BLOCK
 from implops.errors import InputError
 
 SIMPLIFIED = [

@@ -62,6 +62,9 @@ FAULTS = [
     ("jdk: {major: 17}", "«jdk: {major: 21}»", "site.release_lacks", "17"),
     ("  release: bookworm\n", "  release: bookworm\n  «releases: {app9: trixie}»\n", "site.no_such_host", "app1"),
     ("  locale: zh_CN.UTF-8\n", "  locale: zh_CN.UTF-8\n  «collation: gbk_bin»\n", "site.form.collation", "utf8mb4_"),
+    ("  batch: 1 ", "  «batch: 0» ", "site.type", "batch"),
+    ("  rollback: automatic ", "  «rollback: auto» ", "site.literal", "automatic"),
+    ('  # window: "22:00-06:00"', '  «window: "22-06"»', "site.type", "22-06"),
     ("profile: small ", "«profile: [small» ", "site.yaml", ""),
     ("  name: 某某医院 HIS 系统", "  «name: \"a\\nb\"»", "site.type", ""),
 ]  # fmt: skip

@@ -1,0 +1,283 @@
+"""What a customer's file looks like: evidence for its encoding, its delimiter, header and types. Suggestions only.
+
+Nothing here decides anything: an import reads what its mapping declares and proves it (proof.py).
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import zipfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+from implops.baseload.codec import CODECS, SIXTEEN, decoder, reading_codec
+from implops.baseload.convert import reader_of
+from implops.baseload.mapping import Mapping
+from implops.baseload.proof import Sample, mark_of, shown_name
+from implops.baseload.score import scored_as, scores
+from implops.baseload.source import Bytes, digest, name_of_member
+from implops.errors import InputError
+
+_ROWS = 1000
+_SAMPLES = 3
+_FEW = 5
+_DELIMITERS = (",", "\t", ";", "|", "^", "~")
+_FORMATS = ("YYYY-MM-DD", "YYYY/M/D", "YYYY年M月D日", "YYYYMMDD", "YYYY.M.D", "YYYY-MM-DD hh:mm:ss", "YYYY/M/D h:mm:ss")
+_CODE = re.compile(r"0[0-9]+|[0-9]{16,}")
+
+
+@dataclass
+class Guessed:
+    """A column of the file, judged by its first rows."""
+
+    name: str
+    type: str
+    formats: list[str]
+    longest: int
+    empty: int
+    unique: bool
+    samples: list[str]
+
+
+@dataclass
+class Inspection:
+    """``encodings``: (name, score in thousandths or None, a line read that way), the best first."""
+
+    file: str
+    bytes: int
+    sha256: str
+    kind: str
+    mark: str = ""
+    encodings: list[tuple[str, int | None, str]] = field(default_factory=list)
+    encoding: str = ""
+    newlines: dict[str, int] = field(default_factory=dict)
+    nonascii: int = 0
+    delimiter: str = ""
+    parts: list[str] = field(default_factory=list)
+    header: list[str] = field(default_factory=list)
+    columns: list[Guessed] = field(default_factory=list)
+    rows: int = 0
+
+    def document(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {
+            "file": self.file, "bytes": self.bytes, "sha256": self.sha256, "format": self.kind, "mark": self.mark,
+            "encodings": [dict(zip(("encoding", "score_milli", "sample"), one, strict=True)) for one in self.encodings],
+            "suggested_encoding": self.encoding, "nonascii_lines": self.nonascii, "newlines": self.newlines,
+            "delimiter": self.delimiter, "parts": self.parts, "header": self.header, "rows_seen": self.rows,
+            "columns": [vars(one) for one in self.columns],
+        }  # fmt: skip
+
+
+def bare(path: Path, encoding: str, member: str | None = None, sheet: str | None = None, kind: str = "csv") -> Mapping:
+    """A mapping that only says where the bytes are."""
+    mapping = Mapping.model_validate(
+        {
+            "import": path.stem[:100] or "x",
+            "source": {"file": path.name, "format": kind, "encoding": encoding, "member": member, "sheet": sheet},
+            "target": {"database": "x", "table": "x"},
+            "columns": {"x": {"from": "x"}},
+        }
+    )
+    mapping._path = path.absolute().parent / "x.yml"
+    return mapping
+
+
+def inspect(path: Path, member: str | None = None, sheet: str | None = None, encoding: str = "") -> Inspection:
+    """Look at a file; ``encoding`` is used instead of the suggestion. Raises InputError when it cannot be read."""
+    if not path.is_file():
+        raise InputError("import.unreadable", file=path, why="")
+    suffix = Path(member or path.name).suffix.lower()
+    kind = {".xlsx": "xlsx", ".sql": "sql", ".tsv": "tsv"}.get(suffix, "csv")
+    if path.suffix.lower() == ".zip" and member is None:
+        names = members(path)
+        if len(names) != 1:
+            size, sha = digest_of(path)
+            return Inspection(path.name, size, sha, "zip", parts=names)
+        return inspect(path, names[0], sheet, encoding)
+    mapping = bare(path, "cp1252", member, sheet, kind)
+    size, sha = digest(mapping)
+    found = Inspection(path.name + (f"/{member}" if member else ""), size, sha, kind)
+    if not size:
+        raise InputError("import.empty_file", file=found.file)
+    if kind == "xlsx":
+        _workbook(mapping, found)
+    else:
+        _bytes(mapping, found)
+        found.encoding = encoding or found.encoding
+        if found.encoding and kind != "sql":
+            _text(bare(path, found.encoding, member), found)
+    return found
+
+
+def digest_of(path: Path) -> tuple[int, str]:
+    """(bytes, SHA-256) of any file."""
+    import hashlib
+
+    with path.open("rb") as file:
+        return path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def members(path: Path) -> list[str]:
+    """The files in a zip, by the names that were meant."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return sorted(name_of_member(one) for one in archive.infolist() if not one.is_dir())
+    except (OSError, zipfile.BadZipFile) as error:
+        raise InputError("import.bad_zip", file=path.name, why=error) from None
+
+
+def _bytes(mapping: Mapping, found: Inspection) -> None:
+    """Marks, line ends, and how each codec reads lines sampled over the whole file."""
+    mark = mark_of(mapping)
+    found.mark = mark.hex(" ")
+    if mark[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        found.encoding = "utf-16"
+        return
+    sample, plain = Sample(), b""
+    lines = crlf = cr = 0
+    for block in _pieces(mapping):
+        if not plain:
+            halves = [block[half::2] for half in (0, 1)]
+            for half, name in ((1, "utf-16le"), (0, "utf-16be")):
+                if halves[half].count(0) * 5 > len(halves[half]) > 1:
+                    found.encoding = name
+                    return
+        plain = plain or block[:200]
+        crlf += block.count(b"\r\n")
+        cr += block.count(b"\r")
+        if not block.isascii():
+            for number, line in enumerate(block.split(b"\n"), start=lines + 1):
+                if not line.isascii():
+                    found.nonascii += 1
+                    sample.add(number, line)
+        lines += block.count(b"\n")
+    found.newlines = {"crlf": crlf, "lf": lines - crlf, "cr": cr - crlf}
+    if not found.nonascii:
+        found.encoding = "utf-8"
+        return
+    text = sample.text()
+    scored = scores(text)
+    longest = max((line for _, line in sample.lines[:200]), key=lambda one: sum(byte >= 0x80 for byte in one))
+    for name, (codec, errors, _) in CODECS.items():
+        if codec in SIXTEEN:
+            continue
+        try:
+            shown = text.decode(codec, errors) and longest.decode(codec, errors)
+        except UnicodeDecodeError:
+            continue
+        score = scored.get(scored_as(codec))
+        found.encodings.append((name, None if score is None else round(score * 1000), _short(shown)))
+    found.encodings.sort(key=lambda one: -(one[1] if one[1] is not None else -99_000))
+    if scored:
+        # GB18030 holds GBK: the narrower one is proposed when it reads everything, for widening removes a safety net.
+        best = shown_name(next(iter(scored)))
+        readable = {name for name, _, _ in found.encodings}
+        found.encoding = "gbk" if best == "gb18030" and "gbk" in readable else best
+
+
+def _pieces(mapping: Mapping) -> Iterator[bytes]:
+    try:
+        yield from Bytes(mapping).blocks()
+    except InputError as error:
+        if error.key != "import.no_line_feed":
+            raise
+
+
+def _text(mapping: Mapping, found: Inspection) -> None:
+    """Delimiter, header and types from the first lines."""
+    codec = reading_codec(mapping.source.codec)
+    decode = decoder(codec)
+    lines: list[str] = []
+    for block in _pieces(mapping):
+        for line in block.split(b"\n"):
+            try:
+                lines.append(decode(line.removeprefix(b"\xef\xbb\xbf") if not lines else line).removesuffix("\r"))
+            except UnicodeDecodeError:
+                continue
+            if len(lines) > _ROWS:
+                break
+        break
+    lines = [line for line in lines if line]
+    if not lines:
+        return
+    found.delimiter = delimiter_of(lines)
+    rows = list(csv.reader(lines, delimiter=found.delimiter or "\0"))
+    _columns(found, rows)
+
+
+def _workbook(mapping: Mapping, found: Inspection) -> None:
+    from implops.baseload.sheet import sheets, table
+
+    found.parts = sheets(mapping)
+    if mapping.source.sheet is None and len(found.parts) != 1:
+        return
+    _, values = table(mapping)
+    rows = [["" if value is None else _cell(value) for value in row] for row in values[: _ROWS + 1]]
+    _columns(found, [row for row in rows if any(row)])
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, datetime) and value.time() == datetime.min.time():
+        return value.date().isoformat()
+    return value.isoformat() if isinstance(value, date) else str(value)
+
+
+def delimiter_of(lines: Sequence[str]) -> str:
+    """The character that cuts most lines into the same number of cells, two at least; empty when none does."""
+    best: tuple[int, int, str] = (0, 0, "")
+    for one in _DELIMITERS:
+        counted = Counter(len(row) for row in csv.reader(lines[:200], delimiter=one))
+        width, times = counted.most_common(1)[0]
+        if width > 1 and (times, width) > best[:2]:
+            best = (times, width, one)
+    return best[2]
+
+
+def _columns(found: Inspection, rows: list[list[str]]) -> None:
+    if not rows:
+        return
+    found.header, body = rows[0], [row for row in rows[1:] if len(row) == len(rows[0])]
+    found.rows = len(body)
+    for place, name in enumerate(found.header):
+        values = [row[place] for row in body]
+        given = [value for value in values if value]
+        kind, formats = type_of(given)
+        found.columns.append(
+            Guessed(name, kind, formats, max(map(len, values), default=0), len(values) - len(given),
+                    len(given) > 1 and len(set(given)) == len(values), list(dict.fromkeys(given))[:_SAMPLES])
+        )  # fmt: skip
+
+
+def type_of(values: Sequence[str]) -> tuple[str, list[str]]:
+    """(type, date formats) that every value has; text when in doubt: numbers that are all equally
+    long, and those with a leading zero, are codes.
+    """
+    if not values:
+        return "text", []
+    for form in _FORMATS:
+        read = reader_of(form)
+        if all(read(value) for value in values):
+            kind = "datetime" if "h" in form else "date"
+            return kind, [] if form in ("YYYY-MM-DD", "YYYY-MM-DD hh:mm:ss") else [form]
+    same = len(values) > _FEW and len(set(map(len, values))) == 1 and len(values[0]) > 1
+    if any(_CODE.fullmatch(value) for value in values) or (same and "".join(values).isdigit()):
+        return "text", []
+    if all(re.fullmatch(r"-?[0-9]{1,15}", value) for value in values):
+        return "int", []
+    if all(re.fullmatch(r"-?[0-9]{1,15}(\.[0-9]{1,10})?", value) for value in values):
+        behind = max(len(value.partition(".")[2]) for value in values)
+        return f"decimal({min(30, 14 + behind)},{behind})", []
+    return "text", []
+
+
+def _short(text: str) -> str:
+    shown = "".join(one if one.isprintable() else "·" for one in text.strip())
+    return shown if len(shown) <= 60 else shown[:59] + "…"

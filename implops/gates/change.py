@@ -1,0 +1,36 @@
+"""G3: from pre-production on, a change has a number and somebody who approved exactly it.
+
+Source: requirements F08 ("每一步都要严格遵循变更管理流程"), F09 (the version of every change, and the old data saved).
+"""
+
+from __future__ import annotations
+
+from implops.errors import GateRefused
+from implops.gates import approval
+from implops.site import Site
+from implops.store import Store
+
+
+def require(store: Store, site: Site, change: str) -> str:
+    """Who approved; empty in a test environment. Raises GateRefused for a missing number or approval.
+
+    An approval counts for the site file as it was approved, and for one deployment.
+    """
+    if site.project.environment == "test":
+        return ""
+    file = site.path.name
+    if not change.strip():
+        raise GateRefused("gate.no_change", site=file, environment=site.project.environment)
+    last = store.last("deploy.finished")
+    found = approval.find(store, site, "deploy", since=last.sequence if last else 0)
+    if found is None:
+        raise GateRefused("gate.not_approved", site=file, change=change)
+    if found.site_sha256 != site.model_sha256:
+        raise GateRefused("gate.approved_other", site=file, time=found.time, approver=found.approver)
+    return found.approver
+
+
+def require_backup(site: Site) -> None:
+    """An upgrade or a change of the schema saves the database first. Raises GateRefused for a site without backups."""
+    if site.backup is None:
+        raise GateRefused("gate.no_backup", site=site.path.name)

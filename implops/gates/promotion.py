@@ -1,0 +1,52 @@
+"""G2: a release goes to production only after it was verified where it came from.
+
+Source: requirements F07 ("依次部署至测试环境、预生产环境直至正式生产环境"). The site file names the other site
+(``deploy.promote_from``); without one there is a single environment, and the document says so.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from implops.errors import GateRefused
+from implops.site import Site, load
+from implops.store import Event, Store
+
+ORDER = ("test", "pre-production", "production")
+
+
+def require(site: Site, release_sha256: str) -> str:
+    """The run that verified this very release at the other site; empty where nothing is demanded.
+
+    Raises GateRefused("gate.promotion_…") otherwise; SiteError when the other site's file cannot be read.
+    """
+    source = site.deploy.promote_from
+    if source is None or site.project.environment == "test":
+        return ""
+    other = load(source)
+    about = {"other": source.name, "environment": other.project.environment, "site": site.path.name}
+    lower = ORDER.index(other.project.environment) < ORDER.index(site.project.environment)
+    if not lower or other.is_lab != site.is_lab:
+        raise GateRefused("gate.promotion_order", **about)
+    records = Path(other.state) / "records.db"
+    if not records.is_file():
+        raise GateRefused("gate.promotion_none", **about)
+    store = Store.of(other.state)
+    if any(True for _ in store.broken()):
+        raise GateRefused("gate.promotion_broken", **about)
+    return _verified(store, release_sha256, about).run
+
+
+def _verified(store: Store, release_sha256: str, about: dict[str, str]) -> Event:
+    deployed = store.events(kind="deploy.finished")
+    if not deployed or deployed[-1].payload.get("release_sha256") != release_sha256:
+        raise GateRefused("gate.promotion_other", **about)
+    if deployed[-1].payload["conclusion"] != "pass":
+        raise GateRefused("gate.promotion_bad", **about)
+    checked = [one for one in store.events(kind="verify.finished") if one.sequence > deployed[-1].sequence]
+    if not checked or checked[-1].payload["conclusion"] not in ("pass", "conditional"):
+        raise GateRefused("gate.promotion_unverified", **about)
+    back = [one for one in store.events(kind="rollback.finished") if one.sequence > deployed[-1].sequence]
+    if back:
+        raise GateRefused("gate.promotion_bad", **about)
+    return checked[-1]

@@ -1,0 +1,173 @@
+"""The same hospital system on MariaDB, JDK 21 and Debian 13: two application hosts, two name servers."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import ssl
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from power import implops, ssh, write_demo, write_site
+
+from implops.site import Site
+from implops.store import Store
+
+pytestmark = [pytest.mark.lab, pytest.mark.full]
+
+MODULES = """requirement: SRS-3.4}
+    - {id: tomcat, name: 应用服务, systemd: tomcat10.service, requirement: SRS-4.1}
+    - {id: rows, name: 科室数据, sql: {query: select count(*) from departments, value: "6"}, requirement: SRS-4.2}
+"""
+
+
+def _edit(text: str) -> str:
+    found = re.search(r"10\.77\.\d+\.", text)
+    assert found
+    net = found[0]
+    for old, new in (
+        ("engine: postgresql", "engine: mariadb"),
+        ("  major: 15\n", "  major: 11\n"),
+        ("jdk: {major: 17}", "jdk: {major: 21}"),
+        ("listens: [5432]", "listens: [3306]"),
+        ("listens: [80, 8080]", "listens: [80, 443, 8080]"),
+        ("  encoding: UTF8\n  locale: zh_CN.UTF-8\n", ""),
+        ("data: /data/pg", "data: /data/mysql"),
+        ("release/schema/", "release/schema-mariadb/"),
+        ("release: bookworm", "release: trixie\n  releases: {sto1: bookworm}"),
+        ("port: 80}", "port: 80, tls: generate}"),
+        ("requirement: SRS-3.4}\n", MODULES),
+        ("  dns1: {address", f"  app2: {{address: {net}22, roles: [app]}}\n  dns1: {{address"),
+        ("  sto1: {address", f"  dns2: {{address: {net}23, roles: [dns]}}\n  sto1: {{address"),
+    ):
+        assert old in text, old
+        text = text.replace(old, new, 1) if old != "release/schema/" else text.replace(old, new)
+    return text
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    made = write_demo(write_site(tmp_path_factory.mktemp("mariadb"), _edit))
+    try:
+        implops("lab", "up", made.path)
+        implops("check", made.path)
+        implops("bundle", "build", made.path, timeout=900)
+        implops("deploy", made.path, "--yes", timeout=900)
+        yield made
+    finally:
+        implops("lab", "down", made.path, code=None)
+
+
+def sql(site: Site, query: str) -> str:
+    done = ssh(site, "db1", f"sudo -n mariadb -NB his <<'EOF'\n{query}\nEOF\n")
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def as_app(site: Site, host: str, query: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """From an application host, with the driver that the application itself uses."""
+    password = (site.base / "secrets" / "db_app").read_text(encoding="ascii").strip()
+    wanted = "&".join(options or ("useSsl=true", "trustServerCertificate=true"))
+    url = f"jdbc:mariadb://{site.hosts['db1'].address}:3306/his?{wanted}"
+    program = f"""import java.sql.*;
+class Ask {{ public static void main(String[] a) throws Exception {{
+  try (Connection c = DriverManager.getConnection("{url}", "his_app", "{password}");
+       Statement s = c.createStatement()) {{
+    System.out.println(s.execute("{query}") ? "rows" : "done"); }} }} }}"""
+    script = f"cd $(mktemp -d) && cat > Ask.java <<'EOF'\n{program}\nEOF\n"
+    return ssh(site, host, f"{script}java -cp /usr/share/java/mariadb-java-client.jar Ask.java 2>&1", timeout=120)
+
+
+def test_1_a_fresh_site_is_deployed_and_a_second_run_finds_nothing_to_do(site: Site) -> None:
+    event = Store.of(site.state).last("deploy.finished")
+    assert event
+    asked = [(one["module"], one["host"], one["state"]) for one in event.payload["modules"]]
+    assert len(asked) == 2 * 5 + 1
+    assert {state for *_, state in asked} == {"pass"}
+    implops("check", site.path)
+    assert "无需改动" in implops("deploy", site.path, "--yes", timeout=600).stdout
+
+
+def test_2_the_server_is_as_declared_and_accounts_can_only_do_their_work(site: Site) -> None:
+    assert sql(site, "select @@datadir, @@collation_database") == "/data/mysql/\tutf8mb4_nopad_bin"
+    assert sql(site, "select count(*) from implops.schema_log where finished_at is not null") == "2"
+    assert "rows" in as_app(site, "app1", "select name from departments").stdout
+    assert "denied" in as_app(site, "app2", "create table t (a int)").stdout
+    assert "denied" in as_app(site, "app2", "select * from implops.schema_log").stdout
+    insert = "insert into implops_import_log values ('a','b','c','d',1,1,1,1,1,'e','f',now())"
+    assert "done" in as_app(site, "app1", insert).stdout
+    assert "implops_import_log" in as_app(site, "app1", "delete from implops_import_log").stdout
+    assert "Access denied" in as_app(site, "app1", "select 1", "useSsl=false").stdout
+    for user in ("his_app", "his_owner"):
+        done = ssh(site, "db1", f"mariadb -u {user} his -e 'select 1'")
+        assert "ERROR 1045" in done.stderr or "ERROR 1698" in done.stderr, user
+    with pytest.raises(AssertionError, match="Data too long"):
+        sql(site, "update departments set name = repeat('长', 61) limit 1")
+
+
+def test_3_a_backup_under_writes_is_of_one_instant_and_comes_back_equal(site: Site) -> None:
+    sql(site, "create table busy (id int auto_increment primary key, v text, b blob);")
+    insert = "insert into busy (v, b) values (concat('字', rand()), x'00ff27');"
+    write = f'while [ ! -e /tmp/stop ]; do echo "{insert}"; done'
+    fill = f"(timeout 300 sh -c {shlex.quote(write)} | sudo -n mariadb his) >/dev/null 2>&1 &"
+    script = f"rm -f /tmp/stop; {fill} echo started"
+    assert "started" in ssh(site, "db1", script).stdout
+    try:
+        implops("backup", "run", site.path, timeout=400)
+    finally:
+        ssh(site, "db1", "touch /tmp/stop")
+    during = int(sql(site, "select count(*) from busy"))
+    implops("backup", "drill", site.path, timeout=600)
+    store = Store.of(site.state)
+    (backed,) = [one.payload for one in store.events(kind="backup.member") if one.payload["job"] == "database"]
+    drilled = [one.payload for one in store.events(kind="drill.member") if one.payload["job"] == "database"][-1]
+    assert drilled["verdict"] == "equal"
+    assert 0 < drilled["rows"] <= during + 14
+    assert backed["lock_ms"] < 5000
+    assert ssh(site, "db1", "sudo -n ls /var/lib/implops/drill /run/implops-drill 2>/dev/null").stdout.split() in (
+        ["/run/implops-drill:", "/var/lib/implops/drill:"], [])  # fmt: skip
+    sql(site, "create table old (a int) engine = MyISAM;")
+    assert "his.old MyISAM" in implops("backup", "run", site.path, code=1, timeout=400).stderr
+    sql(site, "drop table old; drop table busy;")
+
+
+def test_4_the_front_answers_while_one_application_server_is_away(site: Site) -> None:
+    front = site.hosts["app1"].address
+    trust = ssl.create_default_context(cafile=Path(site.base) / "tls" / "ca.pem")
+
+    def page() -> str:
+        with urllib.request.urlopen(f"https://{front}/his/departments.jsp", context=trust, timeout=30) as answer:
+            return str(answer.read().decode("utf-8"))
+
+    moved = urllib.request.Request(f"http://{front}/his/login.jsp?a=b", method="HEAD")
+    with urllib.request.urlopen(moved, context=trust, timeout=30) as answer:  # noqa: S310
+        assert answer.url == f"https://{front}/his/login.jsp?a=b"
+    ssh(site, "app1", "sudo -n systemctl stop tomcat10", timeout=120)
+    try:
+        assert all("检验科" in page() for _ in range(30))
+        told = implops("verify", site.path, code=1, timeout=600).stdout
+        bad = [line for line in told.splitlines() if "不合格" in line and "SRS-" in line]
+        assert len(bad) == 5
+        assert all("app1" in line for line in bad)
+    finally:
+        ssh(site, "app1", "sudo -n systemctl start tomcat10", timeout=120)
+
+
+def test_5_zones_go_to_the_secondary_alone_and_follow_the_primary(site: Site) -> None:
+    primary, secondary = site.hosts["dns1"].address, site.hosts["dns2"].address
+    assert ssh(site, "dns2", f"dig axfr his.example @{primary}").stdout.count("IN\tA\t") == 7
+    assert "Transfer failed" in ssh(site, "dns1", f"dig axfr his.example @{secondary}").stdout
+    refused = ssh(site, "dns1", f"dig -b {primary} axfr his.example @{primary}").stdout
+    assert "Transfer failed" in refused
+    text = site.path.read_text(encoding="utf-8")
+    site.path.write_text(text.replace("names: {his: app1}", "names: {his: app1, lis: app2}"), encoding="utf-8")
+    implops("check", site.path)
+    implops("deploy", site.path, "--yes", timeout=600)
+    deadline = time.monotonic() + 60
+    while site.hosts["app2"].address not in ssh(site, "dns2", f"dig +short lis.his.example @{secondary}").stdout:
+        assert time.monotonic() < deadline
+        time.sleep(1)

@@ -1,0 +1,55 @@
+"""A plan asks the hosts and changes nothing; what was changed by hand is found and named."""
+
+from __future__ import annotations
+
+import pytest
+from power import SECRETS, implops, ssh
+
+from implops.site import Site
+from implops.store import Store
+
+pytestmark = pytest.mark.lab
+CONF = "/etc/nginx/sites-available/implops"
+
+
+@pytest.mark.full
+def test_1_a_deployed_site_is_as_planned(deployed: Site) -> None:
+    events = len(Store.of(deployed.state).events())
+    done = implops("deploy", deployed.path, "--drift", timeout=400)
+    assert "0 个步骤与计划不一致" in done.stdout
+    assert "0 个问不清" in done.stdout
+    # It leaves no record and takes no lock.
+    assert len(Store.of(deployed.state).events()) == events
+
+
+def test_2_a_file_changed_by_hand_is_found_and_named(deployed: Site) -> None:
+    ssh(deployed, "app1", f"sudo -n cp -p {CONF} /root/kept; sudo -n sed -i 's/50m/51m/' {CONF}")
+    ssh(deployed, "dns1", "sudo -n systemctl stop named")
+    try:
+        done = implops("deploy", deployed.path, "--drift", code=1, timeout=400)
+        assert CONF in done.stdout
+        assert "-    client_max_body_size 51m;" in done.stdout
+        assert "+    client_max_body_size 50m;" in done.stdout
+        assert "重启 named" in done.stdout
+        assert "2 个步骤与计划不一致" in done.stdout
+        # It only looked.
+        assert "51m" in ssh(deployed, "app1", f"cat {CONF}").stdout
+    finally:
+        ssh(deployed, "dns1", "sudo -n systemctl start named")
+        ssh(deployed, "app1", f"sudo -n cp -p /root/kept {CONF}")
+    implops("deploy", deployed.path, "--drift", timeout=400)
+
+
+@pytest.mark.full
+def test_3_what_cannot_be_told_is_not_taken_for_the_same(deployed: Site) -> None:
+    unit = "postgresql@15-main"
+    ssh(deployed, "db1", f"sudo -n systemctl stop {unit}")
+    try:
+        done = implops("deploy", deployed.path, "--drift", code=1, timeout=400)
+        assert "? " in done.stdout
+        values = [(deployed.base / "secrets" / name).read_text(encoding="ascii").strip() for name in SECRETS[:3]]
+        for path in (deployed.state / "spool").iterdir():
+            assert not [one for one in values if one in path.read_text(encoding="utf-8")]
+        assert not [one for one in values if one in done.stdout + done.stderr]
+    finally:
+        ssh(deployed, "db1", f"sudo -n systemctl start {unit}")

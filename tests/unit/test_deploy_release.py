@@ -1,0 +1,242 @@
+"""Releases: their notes as a real shell keeps them, which one a rollback chooses, what is removed. And the gates."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from datetime import UTC, datetime, time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from implops.deploy import plan, recipes, release, rollback
+from implops.deploy.release import Release, Releases
+from implops.errors import GateRefused, InputError
+from implops.gates import change, override, promotion, window
+from implops.site import Site, load
+from implops.store import Store, record
+
+
+class Here:
+    """This machine in the place of a host: the same scripts in the same shell."""
+
+    name = "here"
+
+    def run(self, script: str, *, timeout: float, sudo: bool) -> Any:
+        done = subprocess.run(["sh", "-s"], input=script.encode(), capture_output=True, timeout=timeout)
+        return SimpleNamespace(rc=done.returncode, text=done.stdout.decode(), err=done.stderr)
+
+
+def stage(home: Path, version: str, run: str, state: str) -> str:
+    id = f"{version}-{run}"
+    (home / id).mkdir(parents=True)
+    note = release.note(version, run, f"d{run}", {"a.war": "s"}, [{"name": "1.sql", "sha256": "x"}])
+    (home / id / "RELEASE.json").write_text(note + "\n", encoding="utf-8")
+    if state != "staged":
+        release.mark(Here(), str(home), id, state)  # type: ignore[arg-type]
+    return id
+
+
+def test_a_state_is_written_and_read_and_the_rest_of_the_note_stays(tmp_path: Path) -> None:
+    home = tmp_path / "his system"
+    one = stage(home, "1.0", "A1", "good")
+    two = stage(home, "1.1", "A2", "staged")
+    (home / "current").symlink_to(two)
+    found = release.ask(Here(), str(home))  # type: ignore[arg-type]
+    assert found.current == two
+    assert [(x.id, x.state, x.schema, x.files) for x in found.all] == [
+        (one, "good", (("1.sql", "x"),), ("s",)),
+        (two, "staged", (("1.sql", "x"),), ("s",)),
+    ]
+    # A good release that is switched to again stays good; a staged one becomes active.
+    for id, state in ((one, "good"), (two, "active")):
+        subprocess.run(["sh", "-c", release.mark_command(str(home), id, "active", unless=("good",))], check=True)
+        assert json.loads((home / id / "RELEASE.json").read_text(encoding="utf-8"))["state"] == state
+
+
+def test_a_host_without_releases_has_none(tmp_path: Path) -> None:
+    assert release.ask(Here(), str(tmp_path / "none")) == Releases()  # type: ignore[arg-type]
+
+
+def test_cleaning_up_keeps_good_ones_and_never_counts_a_bad_one(tmp_path: Path) -> None:
+    states = ["good", "good", "bad", "good", "bad", "bad", "good"]
+    ids = [stage(tmp_path, "1.0", f"A{n}", state) for n, state in enumerate(states)]
+    (tmp_path / "current").symlink_to(ids[6])
+    # Two good ones beside the active: A3 and A1. The bad ones in between stay with them.
+    assert release.prune(Here(), str(tmp_path), 2) == [ids[0]]  # type: ignore[arg-type]
+    assert sorted(x.name for x in tmp_path.iterdir() if x.is_dir() and not x.is_symlink()) == ids[1:]
+    assert release.prune(Here(), str(tmp_path), 2) == []  # type: ignore[arg-type]
+
+
+def have(current: str, **states: str) -> Releases:
+    made = [Release(id, "1", id, state, f"d{id}") for id, state in states.items()]
+    return Releases(current, made)
+
+
+def test_a_rollback_goes_to_the_newest_good_release_and_never_to_a_bad_one() -> None:
+    found = {"app1": have("R4", R1="good", R2="good", R3="bad", R4="active")}
+    way = rollback.choose(found)
+    assert (way.release.id, way.hosts) == ("R2", ("app1",))
+    # From a good one to the good one before it.
+    assert rollback.choose({"app1": have("R2", R1="good", R2="good", R3="bad")}).release.id == "R1"
+    # Two bad ones in a row still find it.
+    assert rollback.choose({"app1": have("R4", R2="good", R3="bad", R4="bad")}).release.id == "R2"
+
+
+def test_a_release_must_be_good_on_every_host() -> None:
+    found = {"app1": have("R3", R1="good", R2="good", R3="active"), "app2": have("R1", R1="good", R2="active")}
+    way = rollback.choose(found)
+    assert way.release.id == "R1"
+    assert way.hosts == ("app1",)  # the canary alone has to be switched
+    other = Releases("R1", [Release("R1", "1", "R1", "good", "another content")])
+    with pytest.raises(InputError):
+        rollback.choose({"app1": have("R2", R1="good", R2="bad"), "app2": other})
+
+
+def test_there_may_be_nothing_to_go_back_to() -> None:
+    with pytest.raises(InputError) as none:
+        rollback.choose({"app1": have("R1", R1="active")})
+    assert none.value.key == "rollback.none"
+    # The last deployment failed before it switched anything: what runs is the last good one.
+    with pytest.raises(InputError) as nothing:
+        rollback.choose({"app1": have("R2", R1="good", R2="good", R3="staged")}, failed_run=True)
+    assert nothing.value.key == "rollback.nothing"
+    with pytest.raises(InputError) as named:
+        rollback.choose({"app1": have("R2", R1="bad", R2="good")}, "R1")
+    assert named.value.key == "rollback.not_good"
+
+
+def test_what_only_a_backup_undoes() -> None:
+    assert rollback.since([("1.sql", "a")], [("1.sql", "a"), ("2.sql", "b")]) == ["2.sql"]
+    assert rollback.since([("1.sql", "a")], [("1.sql", "a")]) == []
+
+
+def two_hosts(site: Site) -> Site:
+    text = site.path.read_text(encoding="utf-8")
+    more = "".join(f"  app{n}: {{address: 10.77.1.{13 + n}, roles: [app]}}\n" for n in (2, 3))
+    text = text.replace("  dns1:", f"{more}  dns1:", 1)
+    site.path.write_text(text, encoding="utf-8")
+    return load(site.path)
+
+
+def test_hosts_take_turns_and_the_first_goes_alone(site: Site) -> None:
+    site = two_hosts(site)
+    assert plan.batches(["a", "b", "c", "d"], 2) == [["a"], ["b", "c"], ["d"]]
+    made = plan.make(site, recipes.load(site.base), plan.batches(["app1", "app2", "app3"], 2))
+    assert "app_war@app1" in made.step("tomcat@app2").needs
+    assert "app_war@app1" in made.step("app_war@app3").needs
+    assert "app_war@app2" not in made.step("app_war@app3").needs  # the same batch
+    # Without turns (a first installation) they do not wait for each other.
+    assert "app_war@app1" not in plan.make(site, recipes.load(site.base)).step("app_war@app2").needs
+
+
+def test_a_window_may_go_over_midnight() -> None:
+    assert window.inside("22:00-06:00", time(23, 0))
+    assert window.inside("22:00-06:00", time(5, 59))
+    assert not window.inside("22:00-06:00", time(6, 0))
+    assert not window.inside("01:00-05:00", time(23, 0))
+
+
+def edited(site: Site, *pairs: tuple[str, str]) -> Site:
+    text = site.path.read_text(encoding="utf-8")
+    for old, new in pairs:
+        assert old in text
+        text = text.replace(old, new)
+    site.path.write_text(text, encoding="utf-8")
+    return load(site.path)
+
+
+def test_outside_the_window_by_the_sites_own_time(site: Site) -> None:
+    site = edited(site, ('  # window: "22:00-06:00"', '  window: "22:00-06:00"'))
+    noon, night = datetime(2026, 11, 25, 4, 0, tzinfo=UTC), datetime(2026, 11, 25, 15, 0, tzinfo=UTC)  # 12:00 and 23:00
+    assert window.require(site, at=night) == "22:00-06:00"
+    with pytest.raises(GateRefused, match="12:00"):
+        window.require(site, at=noon)
+    passed = override.ask("window", lambda: window.require(site, at=noon), ("window",), "紧急修复")
+    assert (passed.state, passed.reason) == ("override", "紧急修复")
+    with pytest.raises(InputError):
+        override.refuse_empty(("window",), "  ")
+
+
+def test_a_production_change_has_a_number_and_an_approver_of_this_very_file(site: Site, store: Store) -> None:
+    assert change.require(store, site, "") == ""  # a test environment
+    site = edited(site, ("environment: test ", "environment: production "))
+    with pytest.raises(GateRefused) as none:
+        change.require(store, site, " ")
+    assert none.value.key == "gate.no_change"
+    with pytest.raises(GateRefused) as unapproved:
+        change.require(store, site, "CHG-1")
+    assert unapproved.value.key == "gate.not_approved"
+    given = {"subject": "deploy", "approver": "李工", "reason": "会签", "of_run": "", "lab": True}
+    store.append("approval", {**given, "site_sha256": "old"}, run="R", operator="o")
+    with pytest.raises(GateRefused) as other:
+        change.require(store, site, "CHG-1")
+    assert other.value.key == "gate.approved_other"
+    store.append("approval", {**given, "site_sha256": site.model_sha256}, run="R", operator="o")
+    assert change.require(store, site, "CHG-1") == "李工"
+    # One approval, one deployment.
+    store.append("deploy.finished", {"conclusion": "pass"}, run="D", operator="o")
+    with pytest.raises(GateRefused):
+        change.require(store, site, "CHG-1")
+
+
+def test_promotion_wants_this_release_verified_at_the_other_site(site: Site, store: Store, tmp_path: Path) -> None:
+    folder = tmp_path / "test-site"
+    folder.mkdir()
+    (folder / "site.yml").write_text(site.path.read_text(encoding="utf-8"), encoding="utf-8")
+    other = load(folder / "site.yml")
+    site = edited(
+        site,
+        ("environment: test ", "environment: production "),
+        ("  # promote_from: ../test/site.yml", "  promote_from: test-site/site.yml"),
+    )
+
+    def refused() -> str:
+        with pytest.raises(GateRefused) as caught:
+            promotion.require(site, "sha-of-release")
+        return caught.value.key
+
+    assert refused() == "gate.promotion_none"
+    there = Store.of(other.state)
+
+    def deployed(sha256: str, conclusion: str) -> None:
+        with record(there, other, "deploy", "o", {}) as run:
+            run.finish(conclusion, {"release_sha256": sha256})
+
+    def verified(conclusion: str) -> str:
+        with record(there, other, "verify", "o", {}) as run:
+            run.finish(conclusion, {})
+        return run.id
+
+    deployed("another", "pass")
+    assert refused() == "gate.promotion_other"
+    deployed("sha-of-release", "fail")
+    assert refused() == "gate.promotion_bad"
+    deployed("sha-of-release", "pass")
+    assert refused() == "gate.promotion_unverified"
+    run = verified("pass")
+    assert promotion.require(site, "sha-of-release") == run
+    # One failing later record shuts it again, and so does a record that somebody altered.
+    verified("fail")
+    assert refused() == "gate.promotion_unverified"
+    verified("pass")
+    with there.engine.begin() as connection:
+        connection.exec_driver_sql("drop trigger event_no_UPDATE")
+        connection.exec_driver_sql("update event set operator = 'x' where sequence = 2")
+    assert refused() == "gate.promotion_broken"
+
+
+def test_parameters_of_the_record_hold_no_secret(site: Site) -> None:
+    vault = site.base / "secrets"
+    vault.mkdir()
+    for name in ("db_app", "db_import", "restic"):
+        (vault / name).touch(mode=0o600)
+        (vault / name).write_text(f"planted-{name}-secret", encoding="utf-8")
+    made = plan.make(site, recipes.load(site.base))
+    steps = [one for one in made.steps if one.recipe.id in ("postgresql", "os_base", "tomcat")]
+    shown = json.dumps(plan.Plan(site, tuple(steps)).parameters(), ensure_ascii=False)
+    assert "planted" not in shown
+    assert "***" in shown
+    assert "his_owner" in shown
