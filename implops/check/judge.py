@@ -117,8 +117,19 @@ class Case:
         """A judged kernel setting: what falls short is information while a planned recipe is still to set it."""
         planned = self.planned("sysctl", name)
         if planned and not self.post(planned) and found.state in ("fail", "warn"):
-            found = replace(self.will_be_set(planned, value, found.required), source=found.source)
+            if self._enough(planned.value):
+                better = self.will_be_set(planned, value, found.required)
+            else:
+                better = self.bad(value, found.required, note="plan_misses", recipe=planned.recipe, value=planned.value)
+            found = replace(better, source=found.source)
         return self.configured(found, name)
+
+    def _enough(self, planned: str) -> bool:
+        """Whether what a recipe will set meets what is needed."""
+        if self.limit.need is None or not planned.isdecimal():
+            return True
+        value = int(planned)
+        return bool(value <= self.limit.need if self.check.ceiling else value >= self.limit.need)
 
     def claims(self, kind: str, name: str) -> list[Planned]:
         """What several recipes want of the same thing on this host: a conflict of the plan; empty when they agree."""
