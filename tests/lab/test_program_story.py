@@ -106,11 +106,11 @@ system:
   start: {command: bin/server, arguments: ["--mode=100%", "$HOME", 'a"b']}
   config: {conf/server.properties: release/server.properties}
   modules:
-    - {id: page, name: 页面, url: /, expect: {status: 200, text: 'his@app1 with --mode=100% $HOME a"b'}}
-    - {id: port, name: 端口, tcp: 9000, requirement: SRS-1}
-    - {id: unit, name: 服务, systemd: app-his.service, stable_for: 1 s}
-    - {id: perl, name: 进程, process: perl}
-    - {id: note, name: 启动记录, log: {file: /opt/implops/releases/his/shared/started, pattern: '^1\\.'}}
+    - {id: page, name: 页面, url: /, deadline: 15 s, expect: {status: 200, text: 'his@app1 with --mode=100% $HOME a"b'}}
+    - {id: port, name: 端口, tcp: 9000, deadline: 15 s, requirement: SRS-1}
+    - {id: unit, name: 服务, systemd: app-his.service, deadline: 15 s, stable_for: 1 s}
+    - {id: perl, name: 进程, process: perl, deadline: 15 s}
+    - {id: note, name: 启动记录, deadline: 15 s, log: {file: /opt/implops/releases/his/shared/started, pattern: '^1\\.'}}
 """
     site = write(tmp_path_factory.mktemp("program"), parts, "bookworm")
     archive(site.base / "release" / "his-1.0.tgz", "1.0")
