@@ -110,7 +110,7 @@ system:
     - {id: port, name: 端口, tcp: 9000, deadline: 15 s, requirement: SRS-1}
     - {id: unit, name: 服务, systemd: app-his.service, deadline: 15 s, stable_for: 1 s}
     - {id: perl, name: 进程, process: perl, deadline: 15 s}
-    - {id: note, name: 启动记录, deadline: 15 s, log: {file: /opt/implops/releases/his/shared/started, pattern: '^1\\.'}}
+    - {id: note, name: 记录, deadline: 15 s, log: {file: /opt/implops/releases/his/shared/started, pattern: '^1\\.'}}
 """
     site = write(tmp_path_factory.mktemp("program"), parts, "bookworm")
     archive(site.base / "release" / "his-1.0.tgz", "1.0")
