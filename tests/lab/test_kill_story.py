@@ -76,7 +76,7 @@ def test_killed_sixty_times(deployed: Site, tmp_path_factory: pytest.TempPathFac
     chance = random.Random(seed)
     kills: list[str] = []
     rounds = 0
-    while len(kills) < int(os.environ.get("IMPLOPS_KILLS", "60")):
+    while len(kills) < int(os.environ.get("IMPLOPS_KILL_COUNT", "60")):
         rounds += 1
         for site in bare(tmp_path_factory.mktemp(f"kill{rounds}"), deployed):
             number = 0

@@ -1,0 +1,64 @@
+"""Jobs that the host owns, in a real shell: they outlive who started them, and who comes next waits for their end."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from implops.deploy import ops
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(ops, "JOBS", str(tmp_path / "jobs"))
+    monkeypatch.setattr(ops, "GUARD", str(tmp_path / "running"))
+    return tmp_path
+
+
+def sh(command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=30)
+
+
+def test_a_job_outlives_who_started_it_and_runs_once(place: Path) -> None:
+    log, go = place / "log", place / "go"
+    command = ops.job(f"echo began >> {log}; while [ ! -e {go} ]; do sleep 0.05; done; echo said; exit 7", 60)
+    first = subprocess.Popen(["sh", "-c", command], stdout=subprocess.PIPE)
+    while not log.exists():
+        time.sleep(0.02)
+    first.kill()
+    first.wait()
+    second = subprocess.Popen(["sh", "-c", command], stdout=subprocess.PIPE, text=True)
+    time.sleep(0.3)
+    go.touch()
+    out, _ = second.communicate(timeout=30)
+    assert (second.returncode, out) == (7, "said\n")
+    assert log.read_text(encoding="utf-8") == "began\n"
+    # An old result is never told again: asked once more, it runs once more.
+    assert sh(command).returncode == 7
+    assert log.read_text(encoding="utf-8") == "began\nbegan\n"
+
+
+def test_a_job_of_before_the_host_was_started_again_is_none(place: Path) -> None:
+    command = ops.job(f"echo ran >> {place}/log", 60)
+    folder = place / "jobs" / command.partition("\n")[0].rpartition("/")[2]
+    folder.mkdir(parents=True)
+    (folder / "boot").write_text("another boot\n", encoding="utf-8")
+    (folder / "pid").write_text("1\n", encoding="utf-8")
+    assert sh(command).returncode == 0
+    assert (place / "log").read_text(encoding="utf-8") == "ran\n"
+
+
+def test_only_one_at_a_time_changes_a_host(place: Path) -> None:
+    slow = ops.job(f"sleep 0.5; echo slow >> {place}/log", 60)
+    one = subprocess.Popen(["sh", "-c", slow])
+    time.sleep(0.2)
+    assert sh(ops.guarded(f"echo quick >> {place}/log", 10)).returncode == 0
+    one.wait(30)
+    assert (place / "log").read_text(encoding="utf-8") == "slow\nquick\n"
+
+
+def test_what_takes_too_long_is_ended_by_the_host(place: Path) -> None:
+    assert sh(ops.job("sleep 20", 1)).returncode == 124
