@@ -137,11 +137,8 @@ def test_2_a_release_that_answers_wrongly_is_left_for_the_last_good_one(program:
     deploy(site, code=1)
     assert ssh(site, "app1", "readlink /opt/implops/releases/his/current").stdout.startswith("1.0-")
     assert ssh(site, "app1", "systemctl is-active app-his").stdout.strip() == "active"
-    archive(site.base / "release" / "his-1.2.tgz", "1.2")
-    site = change(change(site, '"1.1"', '"1.2"'), "his-1.1.tgz", "his-1.2.tgz")
-    deploy(site)
-    assert set(modules(site).values()) == {"pass"}
-    assert ssh(site, "app1", "sudo -n cat /opt/implops/releases/his/shared/started").stdout.split()[-1] == "1.2"
+    started = ssh(site, "app1", "sudo -n cat /opt/implops/releases/his/shared/started").stdout.split()
+    assert started[-2:] == ["1.1", "1.0"]
 
 
 def test_3_a_module_that_does_not_hold_is_named_with_what_was_found(program: Site) -> None:
