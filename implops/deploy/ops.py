@@ -34,6 +34,8 @@ JOBS = f"{STATE}/jobs"
 JOB_SECONDS = 60
 # There while packages are being installed; holds what was installed before.
 INSTALLING = f"{STATE}/installing"
+# Shell, in the folder that a tar was unpacked to: what is in it, without a single folder that holds everything.
+_TOP = 'top=.; if [ "$(ls -A | wc -l)" = 1 ] && [ -d "$(ls -A)" ] && [ ! -L "$(ls -A)" ]; then top=$(ls -A); fi'
 
 
 @dataclass(frozen=True)
@@ -284,7 +286,7 @@ def stage(release: Release, id: str, unpack: str = "") -> Iterator[StringCommand
         tar = f"{part}/{unpack}"
         lines += [
             f"mkdir {_q(f'{part}/.in')}; tar -xf {_q(tar)} --no-same-owner -C {_q(f'{part}/.in')}; rm {_q(tar)}",
-            f'cd {_q(f"{part}/.in")}; set -- *; top=.; if [ $# = 1 ] && [ -d "$1" ]; then top=$1; fi',
+            f"cd {_q(f'{part}/.in')}; {_TOP}",
             f'cp -a -- "$top/." {_q(part)}; cd /; rm -rf {_q(f"{part}/.in")}; chmod -R u=rwX,go=rX {_q(part)}',
         ]
     about = releases.note(release.version, release.run, release.digest, release.sums, release.schema)
@@ -315,8 +317,9 @@ def unpack(archive: str, sha256: str, place: str) -> Iterator[StringCommand]:
 echo {_q(f"{sha256}  {archive}")} | sha256sum --status -c -
 rm -rf {_q(part, folder)}; mkdir -p {_q(part)}
 tar -xf {_q(archive)} --no-same-owner -C {_q(part)}
-cd {_q(part)}; set -- *; top={_q(part)}; if [ $# = 1 ] && [ -d "$1" ]; then top={_q(part)}/$1; fi
-chmod -R u=rwX,go=rX "$top"; sync -f "$top"; cd /; mv -T "$top" {_q(folder)}; rm -rf {_q(part)}
+cd {_q(part)}; {_TOP}
+chmod -R u=rwX,go=rX "$top"; sync -f "$top"; cd /
+if [ "$top" = . ]; then mv -T {_q(part, folder)}; else mv -T "{part}/$top" {_q(folder)}; rm -rf {_q(part)}; fi
 rm -f {_q(link)}; ln -s {_q(folder, link)}; mv -fT {_q(link, place)}; sync {_q(str(Path(place).parent))}"""
     yield StringCommand(guarded(command, 300))
 

@@ -106,11 +106,11 @@ system:
   start: {command: bin/server, arguments: ["--mode=100%", "$HOME", 'a"b']}
   config: {conf/server.properties: release/server.properties}
   modules:
-    - {id: page, name: 页面, url: /, expect: {status: 200, text: 'his@app1 with --mode=100% $HOME a"b'}}
-    - {id: port, name: 端口, tcp: 9000, requirement: SRS-1}
-    - {id: unit, name: 服务, systemd: app-his.service, stable_for: 1 s}
-    - {id: perl, name: 进程, process: perl}
-    - {id: note, name: 启动记录, log: {file: /opt/implops/releases/his/shared/started, pattern: '^1\\.'}}
+    - {id: page, name: 页面, url: /, deadline: 15 s, expect: {status: 200, text: 'his@app1 with --mode=100% $HOME a"b'}}
+    - {id: port, name: 端口, tcp: 9000, deadline: 15 s, requirement: SRS-1}
+    - {id: unit, name: 服务, systemd: app-his.service, deadline: 15 s, stable_for: 1 s}
+    - {id: perl, name: 进程, process: perl, deadline: 15 s}
+    - {id: note, name: 记录, deadline: 15 s, log: {file: /opt/implops/releases/his/shared/started, pattern: '^1\\.'}}
 """
     site = write(tmp_path_factory.mktemp("program"), parts, "bookworm")
     archive(site.base / "release" / "his-1.0.tgz", "1.0")
@@ -137,11 +137,8 @@ def test_2_a_release_that_answers_wrongly_is_left_for_the_last_good_one(program:
     deploy(site, code=1)
     assert ssh(site, "app1", "readlink /opt/implops/releases/his/current").stdout.startswith("1.0-")
     assert ssh(site, "app1", "systemctl is-active app-his").stdout.strip() == "active"
-    archive(site.base / "release" / "his-1.2.tgz", "1.2")
-    site = change(change(site, '"1.1"', '"1.2"'), "his-1.1.tgz", "his-1.2.tgz")
-    deploy(site)
-    assert set(modules(site).values()) == {"pass"}
-    assert ssh(site, "app1", "sudo -n cat /opt/implops/releases/his/shared/started").stdout.split()[-1] == "1.2"
+    started = ssh(site, "app1", "sudo -n cat /opt/implops/releases/his/shared/started").stdout.split()
+    assert started[-2:] == ["1.1", "1.0"]
 
 
 def test_3_a_module_that_does_not_hold_is_named_with_what_was_found(program: Site) -> None:
