@@ -41,7 +41,7 @@ lint: setup     ## ruff, mypy --strict, direction of imports
 
 bench: bench-check bench-deploy   ## all benchmarks
 
-bench-check: setup   ## implops check against the bare floor on 20 lab hosts
+bench-check: setup   ## implops check against the bare floor and peers on 20 lab hosts, and on 100
 	$(PY) bench/bench_check.py
 
 bench-deploy: setup   ## implops deploy against the bare floor, and its second run against pyinfra's CLI and Ansible

@@ -1,10 +1,12 @@
-"""``make bench-check``: implops check against bare SSH on the same 20 lab hosts, whole processes, in one run.
+"""``make bench-check``: implops check against bare SSH and against peers on the same lab hosts, whole processes.
 
 (a) bare     one Python process, paramiko threads: connect to every host and run ``true``
 (b) floor    the same with implops's own scripts, both trips, answers discarded
-    check    ``implops check --json --no-document``
+    check    ``implops check --json --no-document``: every check without --deep
+(c) pyinfra facts, (d) an Ansible playbook of the same facts, (e) testinfra, twelve assertions (20 hosts, one round)
 
-Prints a table and ends with one JSON line; the ratio is check / floor, medians of wall time.
+At 20 hosts and at 100. Prints tables and ends with one JSON line; ratios are check / floor, medians of wall time.
+``--quick``: 20 hosts, without peers. ``--rounds N``: fewer of them than 5 and 3.
 """
 
 from __future__ import annotations
@@ -20,25 +22,31 @@ import tempfile
 import time
 from pathlib import Path
 
-from implops import kit
+import peers
+
+from implops import kit, lab
 from implops.check import registry
-from implops.check.gather import _parameters, kinds
+from implops.check.gather import scripts_of
 from implops.deploy.recipes import planned
-from implops.facts.script import assemble, load_probe
+from implops.facts.script import assemble
+from implops.lab import base
 from implops.site import Site, load
 
-HOSTS, ROUNDS, NETWORK = 20, 7, "10.77.240"
+SIZES = {20: 5, 100: 3}  # hosts -> rounds
+NETWORK = "10.77.240"
 FLOOR = Path(__file__).with_name("floor.py")
+# Exit codes that still mean a whole run: check found faults (1) or could not measure (3); a test failed (1).
+GOOD = (0, 1, 3)
 
 
-def write_site(folder: Path) -> Site:
-    """The annotated site with seventeen application hosts."""
+def write_site(folder: Path, hosts: int) -> Site:
+    """The annotated site with as many application hosts as make ``hosts`` in all."""
     text = kit.annotated_site().read_text(encoding="utf-8").replace("10.77.1.", f"{NETWORK}.")
-    hosts = [
-        f"  app{number}: {{address: {NETWORK}.{20 + number}, roles: [app], owner: -}}" for number in range(2, HOSTS - 2)
+    more = [
+        f"  app{number}: {{address: {NETWORK}.{20 + number}, roles: [app], owner: -}}" for number in range(2, hosts - 2)
     ]
     marker = "  dns1: {address:"
-    text = text.replace(marker, "\n".join([*hosts, marker]), 1)
+    text = text.replace(marker, "\n".join([*more, marker]), 1)
     (folder / "site.yml").write_text(text, encoding="utf-8")
     (folder / "secrets").mkdir(mode=0o700)
     for name in ("db_app", "db_import", "restic"):
@@ -51,38 +59,40 @@ def write_site(folder: Path) -> Site:
 def plan(site: Site) -> dict[str, object]:
     """What the floor program needs: addresses, key, pinned keys, both scripts of every host."""
     registry.load(site.base)
-    probes, plans, found = kit.files("checks/probes", site.base, "*.sh"), planned(site), {}
+    plans, found = planned(site), {}
     for host in site.hosts.values():
-        mine = [one for one in plans if one.host == host.name]
-        scripts = []
-        for trip in (1, 2):
-            chosen = [kind for kind in kinds() if kind.trip == trip]
-            made = [load_probe(kind.section, probes, _parameters(kind, site, host, mine)) for kind in chosen]
-            scripts.append(assemble(made, "bench"))
+        scripts = [assemble(probes, "bench") for _, _, probes in scripts_of(site, plans, host, (1, 2))]
         found[host.name] = {"address": host.address, "scripts": scripts}
     about = {"user": site.ssh.user, "key": str(site.ssh.key), "known_hosts": str(site.known_hosts)}
     return {**about, "hosts": found}
 
 
-def timed(command: list[str]) -> tuple[float, float]:
-    """Wall and CPU seconds of a whole process."""
+def timed(command: list[str]) -> tuple[float, float, int]:
+    """Wall and CPU seconds of a whole process with its children, and the most memory that one of them took (MiB)."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert process.stdout
+    said = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
     wall, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode not in (0, 1):
-        raise SystemExit(
-            f"bench: {' '.join(command)}: exit {done.returncode}\n{done.stdout[-500:]}{done.stderr[-500:]}"
-        )
-    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    if process.returncode not in GOOD:
+        raise SystemExit(f"bench: {' '.join(command)[:300]}: exit {process.returncode}\n{said.decode()[-1500:]}")
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return wall, cpu, usage.ru_maxrss // 1024
 
 
-def main() -> None:
-    os.environ.setdefault("IMPLOPS_OPERATOR", "bench/0")
+def measure(hosts: int, rounds: int, others: bool) -> dict[str, list[tuple[float, float, int]]]:
+    """Boot the hosts, run every contender in turn, bring the hosts down."""
     implops = [sys.executable, "-m", "implops.cli.main"]
+    times: dict[str, list[tuple[float, float, int]]] = {}
     with tempfile.TemporaryDirectory(prefix="implops-bench-") as folder:
-        site = write_site(Path(folder))
+        site = write_site(Path(folder), hosts)
         try:
-            subprocess.run([*implops, "lab", "up", str(site.path), "-q"], check=True, stdout=subprocess.DEVNULL)
+            if others and "python3" not in base.PACKAGES:
+                # Ansible cannot work without it on the hosts; implops and its floor do not use it.
+                base.PACKAGES += ("python3",)
+            lab.up(site)
             path = Path(folder) / "plan.json"
             path.write_text(json.dumps(plan(site)), encoding="utf-8")
             contenders = {
@@ -91,30 +101,59 @@ def main() -> None:
                 "check": [*implops, "check", str(site.path), "--json", "--no-document"],
                 "help": [*implops, "--help"],
             }
-            times: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
-            for number in range(ROUNDS + 1):
+            for number in range(rounds + 1):
                 for name, command in contenders.items():
                     one = timed(command)
                     if number:  # the first round warms caches
-                        times[name].append(one)
+                        times.setdefault(name, []).append(one)
+            if others:
+                for name, command in peers.commands(site, Path(folder)).items():
+                    times[name] = [timed(command)]
         finally:
             subprocess.run([*implops, "lab", "down", str(site.path), "-q"], stdout=subprocess.DEVNULL)
-    report(times)
+    return times
 
 
-def report(times: dict[str, list[tuple[float, float]]]) -> None:
+def report(hosts: int, times: dict[str, list[tuple[float, float, int]]]) -> dict[str, object]:
+    """The table of one size, and its part of the last line."""
     wall = {name: statistics.median(one[0] for one in found) for name, found in times.items()}
     cpu = {name: statistics.median(one[1] for one in found) for name, found in times.items()}
-    print(f"{HOSTS} hosts, {ROUNDS} rounds, medians\n{'':8}{'wall s':>10}{'CPU s':>10}{'x floor':>10}")
+    most = {name: max(one[2] for one in found) for name, found in times.items()}
+    print(f"{hosts} hosts, {len(times['check'])} rounds, medians\n"
+          f"{'':10}{'wall s':>10}{'CPU s':>10}{'x floor':>10}{'MiB':>8}")  # fmt: skip
     for name in times:
-        print(f"{name:8}{wall[name]:>10.2f}{cpu[name]:>10.2f}{wall[name] / wall['floor']:>10.2f}")
-    own = (cpu["check"] - cpu["floor"]) * 1000 / HOSTS
-    print(f"own CPU a host, start-up included: {own:.1f} ms; round trips a host: 2")
-    line = {
-        "bench": "check", "ratio": round(wall["check"] / wall["floor"], 3), "floor_s": round(wall["floor"], 3),
-        "check_s": round(wall["check"], 3), "bare_s": round(wall["bare"], 3), "hosts": HOSTS,
-        "own_cpu_ms_per_host": round(own, 1), "help_cpu_s": round(cpu["help"], 3),
+        print(f"{name:10}{wall[name]:>10.2f}{cpu[name]:>10.2f}{wall[name] / wall['floor']:>10.2f}{most[name]:>8}")
+    sys.stdout.flush()
+    return {
+        "ratio": round(wall["check"] / wall["floor"], 3), "floor_s": round(wall["floor"], 3),
+        "check_s": round(wall["check"], 3), "bare_s": round(wall["bare"], 3), "check_mib": most["check"],
+        "own_cpu_ms_per_host": round((cpu["check"] - cpu["floor"]) * 1000 / hosts, 1),
+        "help_cpu_s": round(cpu["help"], 3),
+        **{f"{name}_s": round(wall[name], 1) for name in ("pyinfra", "ansible", "testinfra") if name in wall},
     }  # fmt: skip
+
+
+def main() -> None:
+    os.environ.setdefault("IMPLOPS_OPERATOR", "bench/0")
+    os.environ["ANSIBLE_NOCOLOR"] = "1"
+    quick = "--quick" in sys.argv
+    if not quick:
+        peers.ready()
+    most = int(sys.argv[sys.argv.index("--rounds") + 1]) if "--rounds" in sys.argv else max(SIZES.values())
+    line: dict[str, object] = {"bench": "check"}
+    cpus = {}
+    for hosts, rounds in SIZES.items():
+        if quick and hosts > 20:
+            continue
+        rounds = min(rounds, most)
+        times = measure(hosts, rounds, others=not quick and hosts == 20)
+        line |= {f"{key}_{hosts}": value for key, value in report(hosts, times).items()}
+        cpus[hosts] = statistics.median(one[1] for one in times["check"]) - statistics.median(
+            one[1] for one in times["floor"]
+        )
+    if len(cpus) == 2:
+        # What each further host costs beyond the floor's share of it: start-up falls out of the difference.
+        line["own_cpu_ms_per_further_host"] = round((cpus[100] - cpus[20]) * 1000 / 80, 1)
     print(json.dumps(line))
 
 

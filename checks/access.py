@@ -53,14 +53,20 @@ def address(case):
 @check("ACC08", "host.unique", scope="site")
 def unique(case):
     """Cloned machines share what must be each one's own."""
+
+    def marks(one):
+        nics = [nic for nic in one.fact(Network).nics if nic.name != "lo" and nic.mac.strip("0:")]
+        return {("machine-id", one.fact(System).machine_id), *(("MAC", nic.mac) for nic in nics)}
+
+    found, failed = case.measured(marks)
+    yield from failed
     seen = {}
+    for name, mine in found.items():
+        for mark in mine:
+            seen.setdefault(mark, []).append(name)
     for one in case.cases:
-        system, network = one.fact(System), one.fact(Network)
-        marks = {("machine-id", system.machine_id)}
-        marks |= {("MAC", nic.mac) for nic in network.nics if nic.name != "lo" and nic.mac.strip("0:")}
-        for mark in marks:
-            seen.setdefault(mark, []).append(one.host.name)
-    for one in case.cases:
+        if one.host.name not in found:
+            continue
         twins = {(what, name) for (what, _), names in seen.items() if one.host.name in names
                  for name in names if name != one.host.name}  # fmt: skip
         if twins:
@@ -100,10 +106,11 @@ _SERVICE_USERS = ("postgres", "tomcat", "www-data", "bind", "implops-backup")
 @check("ACC10", "uid.same", scope="site")
 def same_uid(case):
     """A fault where files are shared over NFS, which knows only numbers; elsewhere worth knowing."""
-    users = {one.host.name: one.fact(Security).users for one in case.cases}
+    users, failed = case.measured(lambda one: one.fact(Security).users)
+    yield from failed
     shared = any(set(mount.fs) & {"nfs", "nfs4"} for spec in case.site.roles.values() for mount in spec.mounts.values())
     for one in case.cases:
-        mine = users[one.host.name]
+        mine = users.get(one.host.name, {})
         for user in _service_users(one):
             others = {name: found[user] for name, found in users.items() if user in found and name != one.host.name}
             if user in mine and others:

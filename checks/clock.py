@@ -29,13 +29,18 @@ def offset(case):
 
 
 def skews(case):
-    """Host -> (difference to this machine's clock, half of what the trip leaves open), microseconds."""
-    for one in case.cases:
+    """Host -> (difference to this machine's clock, half of what the trip leaves open), microseconds; and the errors of
+    hosts without it.
+    """
+
+    def read(one):
         # Without both readings there is no difference: the reason is that of the reading that is missing.
         _ = (one.fact(Start).at, one.fact(Finish).at)
         if one.seen.ahead is None:
             raise NotMeasured(Unknown("missing", "clock"))
-    return {one.host.name: (one.seen.ahead, one.seen.open) for one in case.cases}
+        return one.seen.ahead, one.seen.open
+
+    return case.measured(read)
 
 
 @check("TIM03", "skew", scope="site", unit="ms", ceiling=True)
@@ -43,13 +48,21 @@ def skew(case):
     """The largest difference between two hosts' clocks, with what the trips leave open. Worse than a limit only beyond
     that; where the trips leave open whether it is, it is not measured.
     """
-    found = skews(case)
+    found, failed = skews(case)
+    yield from failed
     for one in case.cases:
+        if one.host.name not in found:
+            continue
         mine, half = found[one.host.name]
         apart = {name: (abs(mine - theirs), half + open_) for name, (theirs, open_) in found.items()
                  if name != one.host.name}  # fmt: skip
         if not apart:
-            yield one.host.name, one.skip("one_host")
+            yield (
+                one.host.name,
+                one.skip("one_host")
+                if not failed
+                else one.error("inconclusive", detail=" ".join(name for name, _ in failed)),
+            )
             continue
         # The pair that is surely furthest apart; of equal ones, the one that seems to be.
         other = max(apart, key=lambda name: (max(0, apart[name][0] - apart[name][1]), apart[name][0]))
@@ -91,23 +104,30 @@ def hardware_clock(case):
 @check("TIM07", "controller", scope="site", severity="warn")
 def controller(case):
     """All hosts off by the same: then it is this machine's clock."""
-    found = skews(case)
+    found, failed = skews(case)
+    if not found:
+        yield from failed[:1]
+        return
     common = sorted(value for value, _ in found.values())[len(found) // 2]
     shown = format_seconds(abs(common) / 1_000_000)
-    for one in case.cases[:1]:
-        wrong = abs(common) > 5_000_000
-        yield one.host.name, (one.bad if wrong else one.good)(shown, "≤ 5 s")
+    first = next(one for one in case.cases if one.host.name in found)
+    wrong = abs(common) > 5_000_000
+    yield first.host.name, (first.bad if wrong else first.good)(shown, "≤ 5 s")
 
 
 @check("TIM04", "same.source", scope="site", severity="warn")
 def same_source(case):
     """Two hosts on two clocks agree only by chance. A host that is itself the site's time server counts for itself."""
     servers = set(case.site.time.ntp)
-    found = {}
-    for one in case.cases:
-        if one.host.address not in servers:
-            chosen = [source.address for source in one.fact(Clock).sources if source.state == "*"]
-            found[one.host.name] = chosen[0] if chosen else "—"
+
+    def chosen(one):
+        if one.host.address in servers:
+            return None
+        return next((source.address for source in one.fact(Clock).sources if source.state == "*"), "—")
+
+    asked, failed = case.measured(chosen)
+    yield from failed
+    found = {name: source for name, source in asked.items() if source is not None}
     for one in case.cases:
         if one.host.name in found:
             mine = found[one.host.name]

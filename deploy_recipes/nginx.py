@@ -42,13 +42,10 @@ def front(site: Site, host: Host) -> bool:
 
 
 def backends(site: Site, host: Host) -> list[dict[str, Any]]:
-    """The servers behind this proxy, its own first. A host that is not the front asks others only when its own is away.
-
-    ``down`` takes one out before it is changed: nginx sends it nothing from the next reload on.
-    """
+    """The servers behind this proxy, its own first. Only the front shares out; the rest fall back on the others."""
     apps = sorted(site.with_role("app"), key=lambda one: one.name != host.name)
     spare = not front(site, host)
-    return [{"address": one.address, "spare": spare and one.name != host.name, "down": False} for one in apps]
+    return [{"address": one.address, "spare": spare and one.name != host.name} for one in apps]
 
 
 def params(site: Site, host: Host) -> dict[str, Any]:
@@ -101,11 +98,3 @@ def verify(site: Site, host: Host) -> list[probes.Probe]:
     assert site.web
     ports = [site.web.port, *([site.web.tls_port] if site.web.tls else [])]
     return [probes.active(UNIT), *(probes.tcp(host.address, port) for port in ports)]
-
-
-def undo() -> None:
-    """Takes the site out of nginx; other sites of the customer go on."""
-    from implops.deploy import ops
-
-    ops.absent([f"{ETC}/sites-enabled/implops"], name="recipe.nginx.unlinked")
-    ops.service([UNIT], enabled=False, name="recipe.nginx.stopped")

@@ -28,7 +28,6 @@ class Batch:
     outcome: str
     checked: Checked | None = None
     loaded: Loaded | None = None
-    tally: Tally | None = None
     error: ImplopsError | None = None
     rejects: tuple[str, str] | None = None
     seed: str = ""
@@ -39,7 +38,7 @@ class Batch:
 
     @property
     def counted(self) -> Tally:
-        return self.tally or (self.checked.tally if self.checked else Tally())
+        return self.checked.tally if self.checked else Tally()
 
     def payload(self, number: int) -> dict[str, Any]:
         """For ``batch.finished``."""
@@ -49,7 +48,7 @@ class Batch:
             "import": mapping.name,
             "mapping": {"file": mapping.path.name, "sha256": mapping.sha256},
             "file": mapping.file.name,
-            "encoding": {"declared": mapping.source.encoding, "codec": shown_name(mapping.source.codec)},
+            "encoding": {"declared": mapping.source.declared, "codec": shown_name(mapping.source.codec)},
             "target": str(mapping.target),
             "mode": mapping.target.mode,
             "outcome": self.outcome,
@@ -61,7 +60,10 @@ class Batch:
                 "good": tally.good,
                 "rejected": tally.rejected,
                 "blank": tally.blank,
-                "inserted": self.loaded.rows if self.loaded else 0,
+                "inserted": self.loaded.inserted if self.loaded else 0,
+                "updated": self.loaded.updated if self.loaded else 0,
+                "unchanged": self.loaded.unchanged if self.loaded else 0,
+                "deleted": self.loaded.deleted if self.loaded else 0,
             },
         }
         if self.error:
@@ -69,7 +71,7 @@ class Batch:
             found["error"] = {"key": self.error.key, "params": params}
         found |= self._proved(self.checked) if self.checked else _identity(mapping.file)
         if self.loaded:
-            found |= self._loaded(self.loaded, tally)
+            found |= self._loaded(self.loaded)
         return found
 
     def _proved(self, checked: Checked) -> dict[str, Any]:
@@ -84,19 +86,37 @@ class Batch:
                 "total": self.counted.rejected,
             },
         }
+        found["changes"] = {
+            column: {
+                rule: {
+                    "count": one.count,
+                    "samples": [[line, a[:_LONGEST], b[:_LONGEST]] for line, a, b in one.samples],
+                }
+                for rule, one in rules.items()
+            }
+            for column, rules in checked.changes.items()
+        }
+        found["notes"] = dict(checked.tally.notes)
         if self.rejects:
             found["rejects"] |= {"file": self.rejects[0], "sha256": self.rejects[1]}
         if checked.loaded:
             found["before"] = checked.loaded
         return found
 
-    def _loaded(self, loaded: Loaded, tally: Tally) -> dict[str, Any]:
+    def _loaded(self, loaded: Loaded) -> dict[str, Any]:
         assert self.checked
+        tally = loaded.tally
         return {
+            "batches": loaded.batches,
+            "resumed": loaded.resumed,
             "table": {"before": loaded.before, "after": loaded.after},
             "columns": {
-                name: {"file": _sums(mine), "table": _sums(loaded.columns[name])}
-                for name, mine in tally.columns.items()
+                cell.name: {
+                    "file": _sums(tally.columns[cell.name], cell),
+                    "table": _sums(loaded.columns[cell.name], cell),
+                }
+                for cell in self.checked.cells
+                if cell.name in tally.columns
             },
             "row_hash": {"file": str(tally.row_hash), "table": loaded.row_hash, "sql": loaded.sql},
             "spot": {
@@ -121,19 +141,33 @@ def _key(cells: list[Cell], mapping: Mapping) -> list[str]:
     return mapping.key or [cell.name for cell in cells if cell.column.unique][:1]
 
 
-def _sums(sums: Sums) -> dict[str, Any]:
-    return {"count": sums.count, "length": sums.length, "sum": None if sums.sum is None else f"{sums.sum:f}"}
+def _sums(sums: Sums, cell: Cell) -> dict[str, Any]:
+    return {
+        "count": sums.count,
+        "length": sums.length if cell.counted else None,
+        "sum": None if sums.sum is None else f"{sums.sum:f}",
+    }
 
 
 def _conversion(name: str, mapping: Mapping) -> dict[str, Any]:
     column = mapping.columns[name]
     rules: dict[str, Any] = {"type": column.type}
-    for word in ("max", "pattern"):
-        if (value := getattr(column, word)) is not None:
+    bound = "length_" if column.kind == "text" else ""
+    for word, value in ((f"{bound}min", column.min), (f"{bound}max", column.max), ("pattern", column.pattern),
+                        ("default", column.default), ("dict", column.codes)):  # fmt: skip
+        if value is not None:
             rules[word] = value
-    rules |= {word: True for word in ("required", "unique") if getattr(column, word)}
+    rules |= {word: True for word in ("required", "unique", "multiline") if getattr(column, word)}
     if column.ref:
-        rules["ref"] = f"{column.ref.table}.{column.ref.match}"
+        rules["ref"] = str(column.ref)
+    if column.formats:
+        rules["formats"] = " ".join(column.formats)
+    if column.units:
+        rules["units"] = " ".join(f"{unit}×{factor}" for unit, factor in column.units.items())
+    if column.mapped:
+        rules["map"] = " ".join(f"{before}→{after}" for before, after in column.mapped.items())[:_LONGEST]
+    if column.clean:
+        rules["clean"] = list(column.clean)
     if column.allow:
         rules["allow"] = list(column.allow)
     source = None if column.source is None else str(column.source)

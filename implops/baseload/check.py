@@ -25,6 +25,7 @@ from implops.baseload.target import (
     known_codes,
     known_pairs,
     listed,
+    logged,
 )
 from implops.errors import InputError
 
@@ -71,6 +72,7 @@ def open_reader(
     *,
     hashed: bool = False,
     spots: frozenset[int] = frozenset(),
+    resuming: bool = False,
     collect: frozenset[str] = frozenset(),
     suspicious: bool = False,
 ) -> Reader:
@@ -79,9 +81,7 @@ def open_reader(
     Raises InputError for a dictionary that cannot be read.
     """
     known = known_to(server, mapping, cells, pending)
-    # Rows that are there already are what upsert and replace are for.
-    inserting = mapping.target.mode == "insert"
-    taken = {names: existing(server, table, names) for names in Reader.keys(mapping)} if inserting else {}
+    taken = {names: existing(server, mapping, table, names, resuming=resuming) for names in Reader.keys(mapping)}
     return Reader(mapping, cells, known, taken, hashed=hashed, spots=spots, collect=collect, suspicious=suspicious)
 
 
@@ -143,7 +143,8 @@ def check(
     done = already(server, mapping, proof.sha256)
     if done:
         return Checked(mapping, proof, table, cells, Tally(), [], done)
-    reader = open_reader(server, mapping, table, cells, pending, collect=collect, suspicious=True)
+    resuming = bool(mapping.batch and logged(server, mapping, proof.sha256))
+    reader = open_reader(server, mapping, table, cells, pending, resuming=resuming, collect=collect, suspicious=True)
     for block in reader.blocks():
         progress(reader.tally.good, block.line)
     reader.finish()

@@ -1,309 +1,354 @@
 # ruff: noqa: S608 - every name and text in a statement went through identifier() or literal()
-"""One transaction a file: copy, prove inside the transaction that the table holds what the file held, then commit.
-
-Commands and data reach psql on two channels, and ``commit`` is written only after the proof. So neither the death of
-this process nor of psql nor of the connection can commit half a file (import design §2.1, §4.2).
+"""One transaction a file, or a batch: send, merge, prove inside the transaction that the table holds what the file
+holds, write the log row, then commit (import design §4.2, §5, §6).
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import json
-import os
-import queue
-import subprocess
-import tempfile
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 
 from implops import __version__
+from implops.baseload import state
+from implops.baseload.check import open_reader
 from implops.baseload.mapping import Mapping
 from implops.baseload.proof import Proof
-from implops.baseload.rows import Reader, Sums
-from implops.baseload.server import Server, failed, identifier, literal
-from implops.baseload.target import LOG_TABLE, Cell, Table
+from implops.baseload.rows import Block, Known, Sums, Tally
+from implops.baseload.server import Server, identifier
+from implops.baseload.session import Session
+from implops.baseload.state import State
+from implops.baseload.stream import Stream, header, plain, quoted
+from implops.baseload.target import LOG_TABLE, Cell, Logged, Table, known_codes, replaced
+from implops.baseload.witness import General, Part, Plain, Witness, added
 from implops.errors import DataError, HostError, LockError
 
-_PIPE_SIZE = 2**20
-_THIS = "xmin = pg_current_xact_id()::xid"
+_STAGE = "implops_stage"
 
 
 class CommitUnknown(HostError):
     """The connection broke around COMMIT; the log table knows."""
 
 
+class Source(Protocol):
+    """Where the rows come from: a Stream or a Reader. ``cells`` in the order in which rows are given."""
+
+    cells: list[Cell]
+    tally: Tally
+    sha256: str
+
+    @property
+    def delimiter(self) -> str: ...
+    def blocks(self) -> Iterator[Block]: ...
+
+
+@dataclass(frozen=True)
+class Job:
+    """One checked file on its way into its table. ``skip``: the lines of its ``rejected`` rows, ``spots``: places of
+    sampled rows among the good ones; ``keep`` False rolls back in the end; ``logged``: batches that are in already.
+    """
+
+    server: Server
+    mapping: Mapping
+    table: Table
+    cells: list[Cell]
+    proof: Proof
+    import_id: str
+    skip: frozenset[int]
+    rejected: int
+    spots: frozenset[int]
+    progress: Callable[[int, int], None]
+    keep: bool = True
+    logged: tuple[Logged, ...] = ()
+
+
 @dataclass
 class Loaded:
-    """What stands in the table now, by the table's own account."""
+    """What stands in the table now, by the table's own account. ``tally``: the file's account of the same rows."""
 
-    rows: int
     before: int
-    after: int
-    columns: dict[str, Sums]
-    row_hash: str
-    sql: str
+    after: int = 0
+    inserted: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    deleted: int = 0
+    resumed: int = 0
+    batches: int = 0
+    state: State = field(default_factory=State)
+    tally: Tally = field(default_factory=Tally)
+    sql: str = ""
     spots: list[dict[str, Any]] = field(default_factory=list)
 
+    @property
+    def rows(self) -> int:
+        """Rows of the file that are in the table now."""
+        return self.inserted + self.updated + self.unchanged
 
-class _Session:
-    """A psql whose commands come from a pipe and whose data comes from its standard input."""
+    @property
+    def columns(self) -> dict[str, Sums]:
+        return self.state.columns
 
-    def __init__(self, server: Server) -> None:
-        self.server = server
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the session
-        reading, self._commands = os.pipe()
-        try:
-            self.process = subprocess.Popen(
-                [*server.arguments(), "-f", f"/dev/fd/{reading}"],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
-                pass_fds=(reading,), env=server.environment(),
-            )  # fmt: skip
-        finally:
-            os.close(reading)
-        self._marks = 0
-
-    def ask(self, text: str) -> list[str]:
-        """Send commands and wait for their answers. Raises HostError or DataError in the server's words."""
-        self.say(text)
-        return self.answers()
-
-    def say(self, text: str) -> None:
-        self._marks += 1
-        with contextlib.suppress(BrokenPipeError):  # a dead psql shows when its answer is read
-            data = f"{text}\n\\echo mark-{self._marks}\n".encode()
-            while data:
-                data = data[os.write(self._commands, data) :]
-
-    def answers(self) -> list[str]:
-        assert self.process.stdout
-        found: list[str] = []
-        for line in self.process.stdout:
-            text = line.decode().rstrip("\n")
-            if text == f"mark-{self._marks}":
-                return found
-            found.append(text)
-        self.process.wait()
-        raise self.failed()
-
-    def failed(self) -> HostError | DataError:
-        self._errors.seek(0)
-        return failed(self.server.host, self._errors.read().decode("utf-8", "replace"))
-
-    def close(self) -> None:
-        """End psql: whatever it has not committed is rolled back by the server."""
-        with contextlib.suppress(OSError):
-            os.close(self._commands)
-        self.process.kill()
-        self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
-            with contextlib.suppress(OSError):
-                if pipe:
-                    pipe.close()
-        self._errors.close()
+    @property
+    def row_hash(self) -> str:
+        return str(self.state.row_hash)
 
 
-@contextlib.contextmanager
-def _feeding(process: subprocess.Popen[bytes]) -> Iterator[Callable[[bytes], bool]]:
-    """Write blocks to psql from a thread, so that checking and sending overlap; the block's end is the data's end."""
-    blocks: queue.Queue[bytes | None] = queue.Queue(8)
-    broken = threading.Event()
-    assert process.stdin
-    pipe = process.stdin
-    with contextlib.suppress(OSError):
-        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
-
-    def write() -> None:
-        while (block := blocks.get()) is not None:
-            if not broken.is_set():
-                try:
-                    pipe.write(block)
-                    pipe.flush()
-                except OSError:
-                    broken.set()
-        with contextlib.suppress(OSError):
-            pipe.close()
-
-    def send(block: bytes) -> bool:
-        if block:
-            blocks.put(block)
-        return not broken.is_set()
-
-    writer = threading.Thread(target=write, daemon=True)
-    writer.start()
-    try:
-        yield send
-    except BaseException:
-        process.kill()  # psql must not take the end of half a file for its end
-        broken.set()
-        blocks.put(None)
-        writer.join()
-        raise
-    blocks.put(None)
-    writer.join()
-
-
-def load(
-    server: Server,
-    mapping: Mapping,
-    table: Table,
-    reader: Reader,
-    proof: Proof,
-    import_id: str,
-    progress: Callable[[int, int], None],
-) -> Loaded:
-    """Load one proved file. ``progress(rows, line)`` is told after each block.
-
-    Raises DataError when the proof fails or the database refuses (nothing is loaded), LockError when another import
-    fills the table, HostError when the server is lost, CommitUnknown when it was lost around COMMIT.
+def load(job: Job) -> Loaded:
+    """Raises DataError when the proof fails or the database refuses (nothing of the transaction is kept), LockError
+    when another import fills the table, HostError when the server is lost, CommitUnknown when that was around COMMIT.
     """
-    session = _Session(server)
+    source, witness = prepare(job)
+    loaded = Loaded(job.table.rows)
+    blocks = source.blocks()
     try:
-        before = _begin(session, mapping, table)
-        columns = ", ".join(identifier(cell.name) for cell in reader.cells)
-        copying, whole = False, True
-        with _feeding(session.process) as send:
-            for block in reader.blocks():
-                if not copying:
-                    # The header has been read: the delimiter of what follows is known.
-                    session.say(_copy(table, columns, reader.delimiter) + "\n\\echo :ROW_COUNT")
-                    copying = True
-                if not send(block.data):
-                    whole = False
-                    break
-                progress(reader.tally.good, block.line)
-        sent = int(session.answers()[-1])
-        if whole and reader.sha256 != proof.sha256:
-            raise DataError("import.file_changed", file=mapping.file.name)
-        allowed = mapping.allowed_rejects(reader.tally.rows)
-        if reader.tally.rejected > allowed:
-            raise DataError("import.rejected_now", file=mapping.file.name, rejected=reader.tally.rejected,
-                            allowed=allowed)  # fmt: skip
-        loaded = _prove(session, mapping, table, reader, sent, before)
-        session.ask(_log_row(mapping, proof, reader, loaded, import_id))
-        _commit(session)
-        return loaded
+        number, more = 1 if job.mapping.batch else 0, True
+        while more:
+            transaction = _Transaction(job, source, number)
+            if number and len(job.logged) >= number:
+                more = transaction.skip(blocks, witness, loaded)
+            else:
+                more = transaction.run(blocks, witness, loaded)
+            number += 1
     finally:
-        session.close()
+        witness.close()
+    mode = job.mapping.target
+    if loaded.before == 0 or (mode.mode == "replace" and not mode.replace_where):
+        loaded.sql = job.server.repeatable(f"select count(*), {job.server.row_hash(job.cells)} from {job.table.sql}")
+    return loaded
 
 
-def _begin(session: _Session, mapping: Mapping, table: Table) -> int:
-    target = literal(str(mapping.target))
-    free = session.ask(
-        f"begin; set local lock_timeout = '10s';\nselect pg_try_advisory_xact_lock(hashtextextended({target}, 7));"
-    )
-    if free[-1:] != ["t"]:
-        raise LockError("import.busy", target=str(mapping.target))
-    return int(
-        session.ask(f"lock table {table.sql} in share row exclusive mode;\nselect count(*) from {table.sql};")[-1]
-    )
+def prepare(job: Job) -> tuple[Source, Witness]:
+    """The sending side, and the other process at work."""
+    mapping, server = job.mapping, job.server
+    if plain(mapping, job.cells) and len(job.skip) == job.rejected:
+        by_source = {cell.column.source: place for place, cell in enumerate(job.cells)}
+        order = [by_source[name] for name in header(mapping, len(job.cells))]
+        cells = [job.cells[place] for place in order]
+        known: Known = {
+            cell.column.ref.key: known_codes(server, cell.column.ref.key) | {""} for cell in cells if cell.column.ref
+        }
+        places = [order.index(place) for place in range(len(order))]
+        witness = Witness(Plain(mapping, cells, places, job.skip, job.spots))
+        return Stream(mapping, cells, known, job.skip), witness
+    resuming = bool(job.logged)
+    sending = open_reader(server, mapping, job.table, job.cells, {}, resuming=resuming)
+    reckoning = open_reader(server, mapping, job.table, job.cells, {}, hashed=True, spots=job.spots, resuming=resuming)
+    return sending, Witness(General(reckoning))
 
 
-def _copy(table: Table, columns: str, delimiter: str) -> str:
-    given = "E'\\t'" if delimiter == "\t" else literal(delimiter)
-    options = f"format csv, delimiter {given}, force_null({columns})"
-    return f"\\copy {table.sql}({columns}) from pstdin with ({options})"
+class _Transaction:
+    def __init__(self, job: Job, source: Source, number: int) -> None:
+        self.job, self.source, self.number = job, source, number
+        self.server, self.mapping, self.table = job.server, job.mapping, job.table
+        self.upsert = self.mapping.target.mode == "upsert"
+        self.into = identifier(_STAGE) if self.upsert else self.table.sql
+        self.first_line = source.tally.last_line + 1 if source.tally.last_line else self.mapping.source.header_line + 1
+
+    def skip(self, blocks: Iterator[Block], witness: Witness, loaded: Loaded) -> bool:
+        """Read past a batch that is in already, and hold it against its log row."""
+        entry, (rows, more) = self.job.logged[self.number - 1], self._read(blocks, lambda _: True)
+        part = witness.part()
+        same = (entry.batch, entry.rows, entry.row_hash) == (self.number, rows, str(part.tally.row_hash))
+        if not same or part.tally.good != rows:
+            raise DataError("import.log_differs", file=self.mapping.file.name, batch=self.number)
+        loaded.resumed += rows
+        return more
+
+    def _read(self, blocks: Iterator[Block], send: Callable[[bytes], bool]) -> tuple[int, bool]:
+        """(rows of this transaction, whether more follow). Stops early when nobody takes the blocks any more."""
+        rows, batch = 0, self.mapping.batch
+        for block in blocks:
+            data = block.data
+            if not self.server.data_on_stdin and b"NULL" in data:
+                data = quoted(data, self.source.delimiter)
+            rows += block.rows
+            if not send(data):
+                return rows, False
+            self.job.progress(self.source.tally.good, block.line)
+            if batch and rows >= batch:
+                return rows, True
+        return rows, False
+
+    def run(self, blocks: Iterator[Block], witness: Witness, loaded: Loaded) -> bool:
+        session = Session(self.server)
+        try:
+            before = self._begin(session, loaded)
+            rows, more = self._send(session, blocks)
+            updated, inserted = self._merge(session) if self.upsert else (0, rows)
+            if not more:
+                self._whole()
+            part = self._prove(session, witness, before, rows, inserted, loaded)
+            loaded.inserted += inserted
+            loaded.updated += updated
+            loaded.unchanged += rows - inserted - updated
+            loaded.batches += 1
+            if not self.job.keep:
+                session.ask("rollback;")
+                return more
+            if setting := self.server.sequences(self.table, self.job.cells):
+                session.ask(setting)
+            session.ask(self._log_row(part, last=not more))
+            self._commit(session)
+            return more
+        except HostError as error:
+            if error.key != "import.table_locked":
+                raise
+            who = self.server.lockers(self.table) or "?"
+            raise HostError("import.table_locked", **{**error.params, "who": who}) from None
+        finally:
+            session.close()
+
+    def _begin(self, session: Session, loaded: Loaded) -> State:
+        """The table as this transaction finds it, without the rows that are to be replaced."""
+        if session.ask(self.server.begin(self.mapping))[-1:] != ["t"]:
+            raise LockError("import.busy", target=str(self.mapping.target), who=self.server.holder(self.mapping) or "?")
+        rows = int(session.ask(f"{self.server.hold(self.table)}\nselect count(*) from {self.table.sql};")[-1])
+        if self.number <= 1:
+            loaded.before = rows
+        if self.mapping.target.mode == "replace":
+            chosen = replaced(self.server, self.mapping)
+            session.ask(f"delete from {self.table.sql}{f' where {chosen}' if chosen else ''};")
+            left = int(session.ask(f"select count(*) from {self.table.sql};")[-1])
+            loaded.deleted, rows = rows - left, left
+        if self.upsert:
+            session.ask(self.server.stage(self.table, self.source.cells))
+        elif rows and not self.server.mine:
+            return state.ask(session, self.mapping, self.job.cells, self.table.sql)
+        return State(rows)
+
+    def _send(self, session: Session, blocks: Iterator[Block]) -> tuple[int, bool]:
+        said = False
+        with session.feeding() as (place, feed):
+
+            def send(block: bytes) -> bool:
+                nonlocal said
+                if not said:
+                    # The header has been read: the delimiter of what follows is known.
+                    session.say(self.server.copy(self.into, self.source.cells, self.source.delimiter, place))
+                    said = True
+                return feed(block)
+
+            rows, more = self._read(blocks, send)
+            if not said:
+                send(b"")
+        taken, warnings = map(int, session.answers()[-2:])
+        if warnings:
+            raise self._bent(session, warnings)
+        if taken != rows:
+            raise state.differs(self.mapping, "rows_sent", rows, taken)
+        return rows, more
+
+    def _bent(self, session: Session, count: int) -> DataError:
+        said = session.ask("show warnings limit 3;")
+        return DataError("import.bent", file=self.mapping.file.name, count=count,
+                         why="; ".join(" ".join(one.split("\t")[2:]) for one in said) or "?")  # fmt: skip
+
+    def _merge(self, session: Session) -> tuple[int, int]:
+        """(rows updated, rows inserted)."""
+        key = self.mapping.key
+        listed = ", ".join(map(identifier, key))
+        twice = f"select count(*) from (select 1 as one from {_STAGE} group by {listed} having count(*) > 1) q;"
+        if count := int(session.ask(twice)[-1]):
+            raise DataError("import.key_twice", file=self.mapping.file.name, columns=" ".join(key), count=count)
+        merged = session.ask(self.server.merge(self.table, self.job.cells, key, changing(self.mapping)))
+        updated, inserted = (int(one) for one in merged if one.isdigit())
+        return updated, inserted
+
+    def _whole(self) -> None:
+        """The file was read to its end: is it the one that was checked?"""
+        if self.source.sha256 != self.job.proof.sha256:
+            raise DataError("import.file_changed", file=self.mapping.file.name)
+        tally = self.source.tally
+        if tally.rejected > self.mapping.allowed_rejects(tally.rows):
+            raise DataError("import.rejected_now", file=self.mapping.file.name, line=tally.last_line)
+
+    def _prove(
+        self, session: Session, witness: Witness, before: State, rows: int, inserted: int, loaded: Loaded
+    ) -> Part:
+        """Counts, column sums, row hash and sampled rows, compared with what the other process reckoned."""
+        server, cells = self.server, self.job.cells
+        if self.upsert:
+            on = " and ".join(f"t.{identifier(name)} = s.{identifier(name)}" for name in self.mapping.key)
+            place, alias = f"{self.table.sql} t join {_STAGE} s on {on}", "t."
+        else:
+            place, alias = self.table.sql + (f" where {server.mine}" if before.rows and server.mine else ""), ""
+        whole = not self.upsert or set(changing(self.mapping)) | set(self.mapping.key) == {one.name for one in cells}
+        if not whole:
+            self._rest(session, on, inserted)
+            place, alias = _STAGE, ""
+        # While the server reckons, so does the witness.
+        session.say(state.question(server, self.mapping, cells, place, alias))
+        part = witness.part()
+        found = state.read(session.answers()[-1], cells)
+        if before.columns:
+            found = found.plus(before, -1)
+        state.compare(self.mapping, part.tally, found)
+        if part.tally.good != rows:
+            raise state.differs(self.mapping, "rows_sent", part.tally.good, rows)
+        if part.sha256 and part.sha256 != self.job.proof.sha256:
+            raise DataError("import.file_changed", file=self.mapping.file.name)
+        self._repeated(session)
+        loaded.after = int(session.ask(f"select count(*) from {self.table.sql};")[-1])
+        if loaded.after != before.rows + inserted:
+            raise state.differs(self.mapping, "rows_total", before.rows + inserted, loaded.after)
+        loaded.spots += state.spots(session, self.mapping, self.table.sql if whole else _STAGE, cells, part.spotted)
+        loaded.state = loaded.state.plus(found)
+        loaded.tally = added(loaded.tally, part.tally)
+        loaded.tally.last_line = self.source.tally.last_line
+        return part
+
+    def _rest(self, session: Session, on: str, inserted: int) -> None:
+        """Upsert of some columns: every staged row stands in the table with its key and those columns, and as many
+        as were inserted stand there whole.
+        """
+        one, server = f"{_STAGE} s left join {self.table.sql} t on {on}", self.server
+
+        def equal(names: Sequence[str]) -> str:
+            return " and ".join(server.same(f"t.{identifier(name)}", f"s.{identifier(name)}") for name in names)
+
+        some = equal([*self.mapping.key, *changing(self.mapping)])
+        bad = int(session.ask(f"select count(*) from {one} where not ({some});")[-1])
+        full = int(session.ask(f"select count(*) from {one} where {equal([c.name for c in self.job.cells])};")[-1])
+        if bad or full < inserted:
+            raise state.differs(self.mapping, "rows_merged", inserted, full - bad)
+
+    def _repeated(self, session: Session) -> None:
+        """What must not repeat does not, where the table itself has no unique index over it."""
+        keys = [(name,) for name, column in self.mapping.columns.items() if column.unique]
+        for names in [*keys, tuple(self.mapping.key)]:
+            if not names or self.table.unique(names):
+                continue
+            listed = ", ".join(map(identifier, names))
+            given = " and ".join(f"{identifier(name)} is not null" for name in names)
+            twice = f"select 1 as one from {self.table.sql} where {given} group by {listed} having count(*) > 1"
+            if count := int(session.ask(f"select count(*) from ({twice}) q;")[-1]):
+                raise DataError("import.key_twice", file=self.mapping.file.name, columns=" ".join(names), count=count)
+
+    def _log_row(self, part: Part, *, last: bool) -> str:
+        literal, job = self.server.literal, self.job
+        # The last batch is known by its byte: the whole file is in.
+        values = [
+            literal(job.import_id), literal(job.proof.sha256), literal(self.mapping.sha256),
+            literal(str(self.mapping.target)), str(self.number), str(self.first_line),
+            str(self.source.tally.last_line), str(job.proof.bytes if last else 0), str(part.tally.good),
+            literal(str(part.tally.row_hash)), literal(__version__),
+        ]  # fmt: skip
+        columns = ("import_id", "file_sha256", "mapping_sha256", "target", "batch_no", "first_line", "last_line",
+                   "last_byte", "rows", "row_hash", "tool_version")  # fmt: skip
+        listed = ", ".join(map(identifier, columns))
+        return f"insert into {self.server.table('public', LOG_TABLE)} ({listed}) values ({', '.join(values)});"
+
+    def _commit(self, session: Session) -> None:
+        """Success is the word read back, never an exit status alone."""
+        session.say("commit;\n" + ("\\echo committed" if self.server.data_on_stdin else "select 'committed';"))
+        try:
+            told = session.answers()
+        except HostError as error:
+            raise CommitUnknown("import.commit_unknown", host=self.server.host, why=error.params.get("why")) from None
+        if told[-1:] != ["committed"]:
+            raise CommitUnknown("import.commit_unknown", host=self.server.host, why=" ".join(told))
 
 
-def row_sql(table: Table, cells: list[Cell]) -> str:
-    """A select that repeats count and row hash over the whole table, for anybody at any time."""
-    return f"select count(*), {_hash(cells)} from {table.sql}"
-
-
-def _hash(cells: list[Cell]) -> str:
-    values = ", ".join(f"coalesce(nullif({identifier(cell.name)}::text, ''), '\\N')" for cell in cells)
-    joined = f"md5(convert_to(concat_ws(E'\\x1f', {values}), 'UTF8'))"
-    return f"coalesce(sum(('x' || left({joined}, 15))::bit(60)::bigint), 0)"
-
-
-def _prove(session: _Session, mapping: Mapping, table: Table, reader: Reader, sent: int, before: int) -> Loaded:
-    """Counts, column sums, row hash and spot rows out of this transaction's own rows, compared with the file's."""
-    parts = ["'rows', count(*)", f"'hash', ({_hash(reader.cells)})::text"]
-    for cell in reader.cells:
-        name = identifier(cell.name)
-        total = f"coalesce(sum({name}::numeric), 0)::text" if cell.name in mapping.verify.sum else "null"
-        parts.append(
-            f"{literal('c:' + cell.name)}, json_build_array(count({name}), "
-            f"coalesce(sum(length({name}::text)), 0), {total})"
-        )
-    told = session.ask(
-        f"select json_build_object({', '.join(parts)}) from {table.sql} where {_THIS};\n"
-        f"select count(*) from {table.sql};"
-    )
-    found, after = json.loads(told[-2]), int(told[-1])
-    columns = {
-        cell.name: Sums(
-            found["c:" + cell.name][0],
-            found["c:" + cell.name][1],
-            Decimal(found["c:" + cell.name][2]) if found["c:" + cell.name][2] is not None else None,
-        )
-        for cell in reader.cells
-    }
-    tally = reader.tally
-    pairs: list[tuple[str, object, object]] = [
-        ("rows_sent", tally.good, sent),
-        ("rows", tally.good, found["rows"]),
-        ("rows_total", before + tally.good, after),
-        ("row_hash", str(tally.row_hash), found["hash"]),
-    ]
-    for name, mine in tally.columns.items():
-        theirs = columns[name]
-        pairs.append((f"{name}.count", mine.count, theirs.count))
-        pairs.append((f"{name}.length", mine.length, theirs.length))
-        pairs.append((f"{name}.sum", mine.sum, theirs.sum))
-    for what, mine_, theirs_ in pairs:
-        if mine_ != theirs_:
-            raise DataError("import.not_equal", file=mapping.file.name, table=str(mapping.target), what=what,
-                            in_file=mine_, in_table=theirs_)  # fmt: skip
-    spots = _spots(session, mapping, table, reader)
-    return Loaded(found["rows"], before, after, columns, found["hash"], row_sql(table, reader.cells), spots)
-
-
-def _spots(session: _Session, mapping: Mapping, table: Table, reader: Reader) -> list[dict[str, Any]]:
-    """The seeded sample, read back by key from the table."""
-    key = mapping.key or next(([name] for name, one in mapping.columns.items() if one.unique), [])
-    if not key or not reader.spotted:
-        return []
-    order = [cell.name for cell in reader.cells]
-    places = [order.index(name) for name in key]
-    wanted = {tuple(values[place] for place in places): (line, values) for line, values in reader.spotted}
-    keys = ", ".join(f"{identifier(name)}::text" for name in key)
-    rows = ", ".join("(" + ", ".join(map(literal, one)) + ")" for one in wanted)
-    listed = ", ".join(f"coalesce({identifier(name)}::text, '')" for name in order)
-    told = session.ask(f"select json_build_array({listed}) from {table.sql} where {_THIS} and ({keys}) in ({rows});")
-    there = {tuple(row[place] for place in places): row for row in map(json.loads, told)}
-    spots = []
-    for one, (line, values) in wanted.items():
-        target = there.get(one, [])
-        if values != target:
-            raise DataError("import.not_equal", file=mapping.file.name, table=str(mapping.target),
-                            what=" ".join(one), in_file=" ".join(values), in_table=" ".join(target))  # fmt: skip
-        spots.append({"line": line, "key": list(one), "source": values, "target": target})
-    return sorted(spots, key=lambda spot: spot["line"])
-
-
-def _log_row(mapping: Mapping, proof: Proof, reader: Reader, loaded: Loaded, import_id: str) -> str:
-    values = [
-        literal(import_id), literal(proof.sha256), literal(mapping.sha256), literal(str(mapping.target)), "0",
-        str(mapping.source.header_row + 1), str(reader.tally.last_line), str(proof.bytes), str(loaded.rows),
-        literal(loaded.row_hash), literal(__version__),
-    ]  # fmt: skip
-    columns = (
-        "import_id, file_sha256, mapping_sha256, target, batch_no, first_line, last_line, last_byte, rows, "
-        "row_hash, tool_version"
-    )
-    return f"insert into {identifier(*LOG_TABLE)} ({columns}) values ({', '.join(values)});"
-
-
-def _commit(session: _Session) -> None:
-    """Success is the word read back, never an exit status alone."""
-    session.say("commit;\n\\echo committed")
-    try:
-        told = session.answers()
-    except HostError as error:
-        raise CommitUnknown("import.commit_unknown", host=session.server.host, why=error.params.get("why")) from None
-    if told[-1:] != ["committed"]:
-        raise CommitUnknown("import.commit_unknown", host=session.server.host, why=" ".join(told))
+def changing(mapping: Mapping) -> list[str]:
+    """Upsert: the columns that may change; all but the key unless the mapping names them."""
+    return mapping.update or [name for name in mapping.columns if name not in mapping.key]

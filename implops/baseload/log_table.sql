@@ -1,5 +1,6 @@
 -- Which files were loaded, in the target database itself: one truth after a crash. Run once as the owner of the
--- database; default privileges give the import role SELECT and INSERT. Safe to run again.
+-- database; default privileges give the import role SELECT and INSERT. Safe to run again. last_byte is 0 while batches
+-- of the file are left.
 create table if not exists public.implops_import_log (
     import_id      text        not null,
     file_sha256    text        not null,

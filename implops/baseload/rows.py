@@ -34,7 +34,7 @@ KEPT_REJECTS = 100_000
 _RECORDS = 2000
 _NULL = "\\N"
 # The default context rounds to 28 digits; the widest column and the longest file stay below 60.
-_EXACT = Context(prec=60)
+EXACT = Context(prec=60)
 
 Originals = Callable[[int], bytes]
 
@@ -68,9 +68,9 @@ class Tally:
     blank: int = 0
     rejected: int = 0
     last_line: int = 0
-    notes: dict[str, str] = field(default_factory=dict)
     row_hash: int = 0
     columns: dict[str, Sums] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -398,9 +398,10 @@ class Reader:
         for cell, column in zip(self.cells, values, strict=True):
             sums = tally.columns[cell.name]
             sums.count += count - column.count("")
-            sums.length += len("".join(column))
+            if cell.counted:
+                sums.length += len("".join(column))
             if sums.sum is not None:
-                sums.sum = _EXACT.add(sums.sum, total(column, cell.behind))
+                sums.sum = EXACT.add(sums.sum, total(column, cell.behind))
         for place in self.spots.intersection(range(tally.good, tally.good + count)):
             index = place - tally.good
             self.spotted.append((lines[index], [column[index] for column in values]))
@@ -425,9 +426,9 @@ def total(column: Sequence[str], behind: int | None) -> Decimal:
     """Exact sum of canonical numbers. With a fixed scale they are summed as whole numbers, five times as fast."""
     given = [one for one in column if one] if "" in column else column
     if behind is None and any("." in one for one in given):
-        return reduce(_EXACT.add, map(Decimal, given), Decimal(0))
-    whole = [one.replace(".", "") for one in given] if behind else given
-    return _EXACT.scaleb(Decimal(sum(map(int, whole))), -(behind or 0))
+        return reduce(EXACT.add, map(Decimal, given), Decimal(0))
+    whole = "\n".join(given).replace(".", "").split("\n") if behind and given else given
+    return EXACT.scaleb(Decimal(sum(map(int, whole))), -(behind or 0))
 
 
 def row_hash(columns: Sequence[Sequence[str]]) -> int:

@@ -1,50 +1,46 @@
-"""The way to the database: an SSH forward to the host's own socket, and psql with the import role behind it.
+# ruff: noqa: S608 - names and texts in a statement went through identifier() or literal()
+"""The way to the database: an SSH forward to the host's own socket, and the engine's own client behind it.
 
-The password lies in a 0600 passfile in a private folder, in no argument and no environment. ssh runs ``cat`` on the
-host with our pipe as its input: when this process dies, however it dies, the pipe closes and the forward goes with it.
+The password lies in a 0600 file in a private folder, in no argument and no environment. ssh runs ``cat`` on the host
+with our pipe as its input: when this process dies, however it dies, the pipe closes and the forward goes with it.
 """
 
 from __future__ import annotations
 
-import csv
 import fcntl
-import io
+import importlib
+import json
 import os
-import re
 import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
 from implops.errors import DataError, HostError, InputError, MachineError
 from implops.remote import CONNECT_SECONDS, ssh_options
 from implops.site import Site
 
+if TYPE_CHECKING:
+    from implops.baseload.mapping import Mapping
+    from implops.baseload.target import Cell, Table
+
 _PLACE, _PREFIX = "/tmp", "implops-import-"  # noqa: S108 - mkdtemp makes a private folder in it
-_PROGRAMS = {"ssh": "openssh-client", "psql": "postgresql-client"}
-# What PostgreSQL says before anything of ours has run: the server could not be reached or would not let us in.
-_CONNECTION = ("could not connect", "connection to server", "terminating connection", "closed the connection")
-_LOCK_TIMEOUT = "55P03"
-_STATE = re.compile(r"\b(?=[A-Z]*[0-9])([0-9A-Z]{5}): (.+)")  # not the word ERROR
 
 
 def identifier(*names: str) -> str:
-    """Quoted and dotted: ``identifier("public", "area")`` -> ``"public"."area"``."""
+    """Quoted and dotted: ``identifier("public", "area")`` -> ``"public"."area"``. MariaDB runs with ANSI_QUOTES."""
     return ".".join('"' + name.replace('"', '""') + '"' for name in names)
 
 
-def literal(text: str) -> str:
-    """A string constant; standard_conforming_strings is set by every session of ours."""
-    return "'" + text.replace("'", "''") + "'"
-
-
 @dataclass(frozen=True)
-class Server:
-    """A socket folder, a database and a role. ``folder`` also holds the passfile."""
+class Server(ABC):
+    """A database behind a socket in ``folder``, which also holds the password. One subclass an engine."""
 
     folder: Path
     port: int
@@ -52,57 +48,146 @@ class Server:
     user: str
     host: str
 
-    def arguments(self) -> list[str]:
-        """psql that runs nothing of the user's, stops at the first error, and prints bare values."""
-        return [
-            "psql", "-AtqXw", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=verbose",
-            "-h", str(self.folder), "-p", str(self.port), "-U", self.user, "-d", self.database,
-        ]  # fmt: skip
+    program: ClassVar[str]
+    package: ClassVar[str]
+    # The commands come on /dev/fd/N and the data on standard input; or the other way round, data in a fifo.
+    data_on_stdin: ClassVar[bool]
+    json_array: ClassVar[str]
 
-    def environment(self) -> dict[str, str]:
-        return {
-            "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
-            "LC_ALL": "C.UTF-8",
-            "PGPASSFILE": str(self.folder / "passfile"),
-            "PGCLIENTENCODING": "UTF8",
-            "PGCONNECT_TIMEOUT": "15",
-            "PGAPPNAME": "implops-import",
-            "PGOPTIONS": "-c standard_conforming_strings=on -c datestyle=ISO,YMD -c lock_timeout=10s",
-        }
+    @property
+    @abstractmethod
+    def socket(self) -> Path:
+        """The forwarded socket on this machine."""
+
+    @staticmethod
+    @abstractmethod
+    def socket_there(port: int) -> str:
+        """The server's own socket on its host."""
+
+    @abstractmethod
+    def keep_password(self, password: str) -> None:
+        """Write the password into ``folder``, mode 0600. Raises InputError for one that cannot be written."""
+
+    @abstractmethod
+    def arguments(self, commands: str = "-") -> list[str]:
+        """The client that runs nothing of the user's, stops at the first error and prints bare values."""
+
+    @abstractmethod
+    def environment(self) -> dict[str, str]: ...
+
+    @abstractmethod
+    def opening(self, *, write: bool) -> str:
+        """What every session says first."""
+
+    @abstractmethod
+    def failed(self, stderr: str) -> HostError | DataError:
+        """The error of a client that ended badly: not reached (exit 3), or refused by the database (exit 1)."""
+
+    @abstractmethod
+    def literal(self, text: str) -> str: ...
+
+    @abstractmethod
+    def table(self, schema: str, table: str) -> str:
+        """The quoted name of a table; a mapping that names no schema says ``public``."""
+
+    @abstractmethod
+    def text(self, column: str) -> str:
+        """SQL: a column as the text that the canonical row has."""
+
+    @abstractmethod
+    def row_hash(self, cells: Sequence[Cell], alias: str = "") -> str:
+        """SQL: the sum over all rows of the first 60 bits of the md5 of the canonical row."""
+
+    def repeatable(self, sql: str) -> str:
+        """A statement of ours as anybody may run it, outside of our sessions."""
+        return sql
+
+    @abstractmethod
+    def number(self, cell: Cell, column: str) -> str:
+        """SQL: a column as an exact number."""
+
+    @abstractmethod
+    def same(self, one: str, other: str) -> str:
+        """SQL: two columns hold the same value, byte for byte, or are both NULL."""
+
+    @abstractmethod
+    def describe(self, mapping: Mapping) -> Table:
+        """Ask the catalogue. Raises InputError when the table or the log table is not there or not ours to fill."""
+
+    @abstractmethod
+    def begin(self, mapping: Mapping) -> str:
+        """SQL that begins the transaction and prints ``t`` when no other import fills the table."""
+
+    @abstractmethod
+    def holder(self, mapping: Mapping) -> str:
+        """Who holds the lock of another import, or an empty text."""
+
+    @abstractmethod
+    def lockers(self, table: Table) -> str:
+        """Who holds locks on the table, or an empty text."""
+
+    @abstractmethod
+    def hold(self, table: Table) -> str:
+        """SQL that keeps other writers of the table out until the end, where the engine can."""
+
+    @abstractmethod
+    def copy(self, table: str, cells: Sequence[Cell], delimiter: str, source: str) -> str:
+        """The commands that take CSV rows in the order of ``cells`` and print how many came in, and the warnings."""
+
+    @abstractmethod
+    def stage(self, table: Table, cells: Sequence[Cell]) -> str:
+        """SQL that makes the temporary table ``implops_stage`` with the columns of ``cells``."""
+
+    @abstractmethod
+    def merge(self, table: Table, cells: Sequence[Cell], key: Sequence[str], update: Sequence[str]) -> str:
+        """SQL that moves ``implops_stage`` into the table and prints rows updated and rows inserted."""
+
+    @abstractmethod
+    def sequences(self, table: Table, cells: Sequence[Cell]) -> str:
+        """SQL that sets the sequences behind the loaded columns; empty when there are none."""
+
+    @property
+    @abstractmethod
+    def mine(self) -> str:
+        """SQL: a condition for the rows of this transaction; empty where the engine cannot tell them."""
+
+    def values(self, columns: Sequence[str], tail: str) -> list[list[str]]:
+        """The rows of ``select columns from tail``, NULL as an empty text."""
+        # One JSON array a line: a value may hold tabs and line feeds.
+        told = self.query(f"select {self.json_array}({', '.join(columns)}) from {tail};", timeout=3600)
+        return [["" if one is None else str(one) for one in json.loads(line)] for line in told.splitlines()]
 
     def query(self, sql: str, *, timeout: float = 120) -> str:
-        """What psql prints for a read-only script. Raises HostError or DataError with the server's own words."""
-        script = f"set default_transaction_read_only = on;\n{sql}\n"
+        """What the client prints for a read-only script. Raises HostError or DataError with the server's own words."""
+        script = f"{self.opening(write=False)}\n{sql}\n"
         try:
             done = subprocess.run(
-                [*self.arguments(), "-f", "-"], input=script.encode(), capture_output=True,
-                env=self.environment(), timeout=timeout,
+                self.arguments(), input=script.encode(), capture_output=True, env=self.environment(), timeout=timeout,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             raise HostError("import.server_silent", host=self.host, seconds=int(timeout)) from None
         if done.returncode:
-            raise failed(self.host, done.stderr.decode("utf-8", "replace"))
+            raise self.failed(done.stderr.decode("utf-8", "replace"))
         return done.stdout.decode("utf-8")
 
-    def values(self, select: str) -> list[list[str]]:
-        """The rows of a select, NULL as an empty text."""
-        copied = self.query(f"copy ({select}) to stdout with (format csv);")
-        return list(csv.reader(io.StringIO(copied, newline="")))
+
+def environment() -> dict[str, str]:
+    """What a client of ours gets of our own environment."""
+    return {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C.UTF-8"}
 
 
-def failed(host: str, stderr: str) -> HostError | DataError:
-    """The error of a psql that ended badly: not reached (exit 3), or refused by the database (exit 1).
+def private(path: Path, text: str) -> None:
+    """Write a file that nobody else may read."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
 
-    The server speaks the customer's language, so only codes are read: VERBOSITY=verbose prints the SQLSTATE.
-    """
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    state = next((match for line in lines if (match := _STATE.search(line))), None)
-    if state is None or any(word in stderr for word in _CONNECTION):
-        return HostError("import.server_lost", host=host, why=lines[0].removeprefix("psql: error: ") if lines else "?")
-    if state[1] == _LOCK_TIMEOUT:
-        return HostError("import.table_locked", host=host, why=state[2])
-    detail = next((match[1] for line in lines if (match := re.match(r"(?:DETAIL|详细信息|詳細資料): *(.+)", line))), "")
-    return DataError("import.server_said", host=host, why=f"{state[2]} {detail}".strip(), state=state[1])
+
+def engine(name: str) -> type[Server]:
+    """The class of an engine, by the name that the site file has for it."""
+    module = importlib.import_module(f"implops.baseload.engines.{name}")
+    found: type[Server] = module.ENGINE
+    return found
 
 
 @contextmanager
@@ -110,19 +195,20 @@ def reach(site: Site) -> Iterator[Server]:
     """The site's database server for as long as the block runs. Raises HostError when it cannot be reached."""
     if site.database is None or not site.with_role("db"):
         raise InputError("import.no_database", site=site.path.name)
-    for program, package in _PROGRAMS.items():
+    host, database = site.only("db"), site.database
+    kind = engine(database.engine)
+    for program, package in (("ssh", "openssh-client"), (kind.program, kind.package)):
         if shutil.which(program) is None:
             raise MachineError("import.no_program", program=program, package=package)
-    host, database = site.only("db"), site.database
     _sweep()
     # A socket's path has room for 107 bytes; TMPDIR may be long.
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_PLACE))
     alive = os.open(folder / "alive", os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(alive, fcntl.LOCK_EX)
     try:
-        _passfile(folder, database.import_.role, database.import_.password.resolve().reveal())
-        server = Server(folder, database.port, database.name, database.import_.role, host.name)
-        with _forward(site, folder, database.port):
+        server = kind(folder, database.port, database.name, database.import_.role, host.name)
+        server.keep_password(database.import_.password.resolve().reveal())
+        with _forward(site, server):
             yield server
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -130,7 +216,7 @@ def reach(site: Site) -> Iterator[Server]:
 
 
 def _sweep() -> None:
-    """Remove the folders of imports that were killed: a passfile must not outlive its process."""
+    """Remove the folders of imports that were killed: a password must not outlive its process."""
     for folder in Path(_PLACE).glob(f"{_PREFIX}*"):
         try:
             status = folder.stat()
@@ -149,29 +235,19 @@ def _sweep() -> None:
             os.close(alive)
 
 
-def _passfile(folder: Path, role: str, password: str) -> None:
-    if "\n" in password:
-        raise InputError("import.password_form", role=role)
-    escaped = password.replace("\\", "\\\\").replace(":", "\\:")
-    descriptor = os.open(folder / "passfile", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(f"*:*:*:{role}:{escaped}\n")
-
-
 @contextmanager
-def _forward(site: Site, folder: Path, port: int) -> Iterator[None]:
+def _forward(site: Site, server: Server) -> Iterator[None]:
     host = site.only("db")
-    socket = folder / f".s.PGSQL.{port}"
     command = [
         "ssh", *ssh_options(site, host), "-T", "-oExitOnForwardFailure=yes", "-oStreamLocalBindMask=0177",
-        "-L", f"{socket}:/run/postgresql/.s.PGSQL.{port}",
+        "-L", f"{server.socket}:{server.socket_there(server.port)}",
         f"{site.ssh.user}@{host.address}", "exec cat >/dev/null",
     ]  # fmt: skip
-    with (folder / "ssh.log").open("w+b") as log:
+    with (server.folder / "ssh.log").open("w+b") as log:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log)
         try:
             deadline = time.monotonic() + 2 * CONNECT_SECONDS
-            while not socket.exists():
+            while not server.socket.exists():
                 if process.poll() is not None or time.monotonic() > deadline:
                     log.seek(0)
                     said = log.read().decode("utf-8", "replace").strip().splitlines()

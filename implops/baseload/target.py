@@ -1,30 +1,31 @@
 """What the table takes: columns, types, limits, rights. The mapping is fitted to it before a row is read."""
 
-# ruff: noqa: S608 - every name and text in a statement went through identifier() or literal()
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
 
 from implops.baseload.column import Column, Dictionary
 from implops.baseload.mapping import Mapping
 from implops.baseload.rules import Field
-from implops.baseload.server import Server, identifier, literal
+from implops.baseload.server import Server, identifier
 from implops.errors import InputError
 from implops.strict_yaml import nearest
 
-LOG_TABLE = ("public", "implops_import_log")
+LOG_TABLE = "implops_import_log"
 _GREATEST = {"int2": 2**15 - 1, "int4": 2**31 - 1, "int8": 2**63 - 1}
 _BOOL = {"1": "true", "0": "false", "": ""}
-_SAME = {"date": "date", "datetime": "timestamp", "time": "time", "bool": "bool"}
+_SAME = {"date": ("date",), "datetime": ("timestamp", "datetime"), "time": ("time",), "bool": ("bool", *_GREATEST)}
 _TEXTS = ("text", "varchar", "bpchar")
 
 
 @dataclass(frozen=True)
 class TableColumn:
-    """``limit`` characters of a text, ``digits`` and ``behind`` of a numeric; None where the type sets none."""
+    """``limit`` characters of a text, ``digits`` and ``behind`` of a numeric; None where the type sets none.
+    ``type`` is PostgreSQL's word for it, ``shown`` the engine's own; ``charset`` of a MariaDB text column.
+    """
 
     name: str
     type: str
@@ -34,11 +35,25 @@ class TableColumn:
     not_null: bool
     default: bool
     generated: bool
+    greatest: int | None = None
+    charset: str | None = None
+    shown: str = ""
+
+
+@dataclass(frozen=True)
+class Sequencer:
+    """A sequence behind a column; ``ours`` when the import may set it."""
+
+    column: str
+    sequence: str
+    ours: bool
 
 
 @dataclass(frozen=True)
 class Table:
-    """The target as the catalogue of the database describes it."""
+    """The target as the catalogue of the database describes it. ``uniques``: sorted column names of each unique
+    index; ``parents``: tables that its foreign keys refer to.
+    """
 
     name: tuple[str, str]
     columns: dict[str, TableColumn]
@@ -46,10 +61,20 @@ class Table:
     version: int
     rows: int
     triggers: tuple[str, ...]
+    sql: str = ""
+    uniques: tuple[tuple[str, ...], ...] = ()
+    parents: tuple[str, ...] = ()
+    sequences: tuple[Sequencer, ...] = ()
 
-    @property
-    def sql(self) -> str:
-        return identifier(*self.name)
+    def unique(self, names: Sequence[str]) -> bool:
+        """The table itself keeps ``names`` from repeating."""
+        return any(set(one) <= set(names) for one in self.uniques)
+
+
+@cache
+def _scaled(behind: int) -> re.Pattern[str]:
+    """Lines of numbers that are all written at full scale, or empty."""
+    return re.compile(rf"(?:(?:[0-9]+\.[0-9]{{{behind}}})?\n)*")
 
 
 @dataclass(frozen=True)
@@ -62,6 +87,11 @@ class Cell:
     type: str
     behind: int | None
 
+    @property
+    def counted(self) -> bool:
+        """The characters of its values are part of the proof: of texts only, numbers may be summed instead."""
+        return self.type in _TEXTS
+
     def canonical(self, values: Sequence[str]) -> Sequence[str]:
         """The values as the server gives them back; empty means NULL."""
         if self.type == "bool":
@@ -69,6 +99,8 @@ class Cell:
         if self.type != "numeric":
             return values
         if self.behind:
+            if _scaled(self.behind).fullmatch("\n".join(values) + "\n"):
+                return values
             # Most values are written at full scale already; only the others are worth a call.
             point = -self.behind - 1
             return [one if one[point : point + 1] == "." and one[0] != "-" else self._number(one) for one in values]
@@ -85,42 +117,7 @@ class Cell:
 
 def describe(server: Server, mapping: Mapping) -> Table:
     """Ask the catalogue. Raises InputError when the table or the log table is not there or not ours to fill."""
-    schema, table = mapping.target.schema_name, mapping.target.table_name
-    name = literal(identifier(schema, table))
-    log = literal(identifier(*LOG_TABLE))
-    typmod = "a.atttypmod"
-    sql = f"""select json_build_object(
-      'there', to_regclass({name}) is not null,
-      'log', to_regclass({log}) is not null,
-      'encoding', current_setting('server_encoding'),
-      'version', current_setting('server_version_num')::int,
-      'kind', (select relkind from pg_class where oid = to_regclass({name})),
-      'insert', has_table_privilege(to_regclass({name})::oid, 'INSERT')
-                and has_table_privilege(to_regclass({name})::oid, 'SELECT'),
-      'triggers', (select coalesce(json_agg(tgname order by tgname), '[]') from pg_trigger
-                   where tgrelid = to_regclass({name}) and not tgisinternal),
-      'columns', (select coalesce(json_agg(json_build_object(
-          'name', a.attname, 'type', t.typname,
-          'limit', case when t.typname in ('varchar', 'bpchar') and {typmod} > 4 then {typmod} - 4 end,
-          'digits', case when t.typname = 'numeric' and {typmod} > 4 then (({typmod} - 4) >> 16) & 65535 end,
-          'behind', case when t.typname = 'numeric' and {typmod} > 4 then ({typmod} - 4) & 2047 end,
-          'not_null', a.attnotnull, 'default', a.atthasdef,
-          'generated', a.attgenerated <> '' or a.attidentity <> '') order by a.attnum), '[]')
-        from pg_attribute a join pg_type t on t.oid = a.atttypid
-        where a.attrelid = to_regclass({name}) and a.attnum > 0 and not a.attisdropped));"""
-    found: dict[str, Any] = json.loads(server.query(sql))
-    shown = f"{schema}.{table}"
-    if not found["there"] or found["kind"] not in ("r", "p"):
-        raise InputError("import.no_table", place=mapping.path.name, table=shown, database=server.database)
-    if not found["insert"]:
-        raise InputError("import.no_right", table=shown, role=server.user)
-    if not found["log"]:
-        raise InputError("import.no_log_table", database=server.database)
-    if found["encoding"] != "UTF8":
-        raise InputError("import.server_encoding", database=server.database, encoding=found["encoding"])
-    rows = int(server.query(f"select count(*) from {identifier(schema, table)};"))
-    columns = {one["name"]: TableColumn(**one) for one in found["columns"]}
-    return Table((schema, table), columns, found["encoding"], found["version"], rows, tuple(found["triggers"]))
+    return server.describe(mapping)
 
 
 def fit(mapping: Mapping, table: Table) -> list[Cell]:
@@ -140,7 +137,12 @@ def fit(mapping: Mapping, table: Table) -> list[Cell]:
         cell = _cell(mapping, name, column, there)
         if cell is None:
             raise InputError(
-                "import.type_mismatch", place=place, column=name, type=column.type, table=shown, there=there.type
+                "import.type_mismatch",
+                place=place,
+                column=name,
+                type=column.type,
+                table=shown,
+                there=there.shown or there.type,
             )
         cells.append(cell)
     return cells
@@ -151,17 +153,21 @@ def _cell(mapping: Mapping, name: str, column: Column, there: TableColumn) -> Ce
     private = "private_use" in column.allow
     kind, field = column.kind, None
     signed = column.min != "0"
+    if column.ref and column.ref.take:
+        # The file's value is looked up; what is stored comes from the parent and has its type.
+        return Cell(name, column, Field(name, "text", required, column.longest, column.pattern, private_use=private),
+                    there.type, there.behind)  # fmt: skip
     if kind == "text" and there.type in _TEXTS:
         limits = [one for one in (column.longest, there.limit) if one is not None]
         limit = min(limits) if limits else None
         field = Field(name, "text", required, limit, column.pattern, private_use=private,
-                      least=column.shortest, multiline=column.multiline)  # fmt: skip
-    elif there.type == _SAME.get(kind):
+                      least=column.shortest, multiline=column.multiline, charset=there.charset or "")  # fmt: skip
+    elif there.type in _SAME.get(kind, ()):
         field = Field(name, kind, required)
     elif kind == "int" and there.type in (*_GREATEST, "numeric"):
         # A numeric without limits takes what a bigint takes: more digits would be a code, not a count.
         digits = there.digits - (there.behind or 0) if there.digits is not None else 18
-        greatest = _GREATEST.get(there.type) or 10 ** min(digits, 18) - 1
+        greatest = there.greatest or _GREATEST.get(there.type) or 10 ** min(digits, 18) - 1
         field = Field(name, "int", required, greatest=greatest, signed=signed)
     elif kind == "decimal" and there.type == "numeric":
         digits, behind = column.precision
@@ -174,17 +180,16 @@ def _cell(mapping: Mapping, name: str, column: Column, there: TableColumn) -> Ce
 def known_codes(server: Server, key: tuple[str, str, str]) -> set[str]:
     """Every value of a parent table's column. Raises DataError when there is no such table or column."""
     schema, table, column = key
-    rows = server.values(f"select {identifier(column)}::text from {identifier(schema, table)}")
-    return {row[0] for row in rows if row}
+    rows = server.values([server.text(identifier(column))], server.table(schema, table))
+    return {row[0] for row in rows}
 
 
 def known_pairs(server: Server, key: tuple[str, ...]) -> dict[str, str | None]:
     """What each value of a parent's column stands for: that row's value of another one, None when rows disagree."""
     schema, table, match, take = key
     found: dict[str, str | None] = {}
-    for code, stored in server.values(
-        f"select {identifier(match)}::text, {identifier(take)}::text from {identifier(schema, table)}"
-    ):
+    columns = [server.text(identifier(match)), server.text(identifier(take))]
+    for code, stored in server.values(columns, server.table(schema, table)):
         found[code] = stored if found.get(code, stored) == stored else None
     return found
 
@@ -192,26 +197,67 @@ def known_pairs(server: Server, key: tuple[str, ...]) -> dict[str, str | None]:
 def listed(server: Server, codes: Dictionary) -> set[str]:
     """The codes of a dictionary that lies in a table."""
     schema, _, table = str(codes.table).rpartition(".")
-    asked = " and ".join(f"{identifier(name)}::text = {literal(value)}" for name, value in codes.where.items())
-    rows = server.values(
-        f"select {identifier(str(codes.column))}::text from {identifier(schema or 'public', table)}"
-        + (f" where {asked}" if asked else "")
+    asked = " and ".join(
+        f"{server.text(identifier(name))} = {server.literal(value)}" for name, value in codes.where.items()
     )
-    return {row[0] for row in rows if row}
+    tail = server.table(schema or "public", table) + (f" where {asked}" if asked else "")
+    return {row[0] for row in server.values([server.text(identifier(str(codes.column)))], tail)}
 
 
-def existing(server: Server, table: Table, columns: tuple[str, ...]) -> set[tuple[str, ...]]:
-    """The keys that the table holds already; empty without asking when it has no rows."""
-    if not table.rows:
+def existing(
+    server: Server, mapping: Mapping, table: Table, columns: tuple[str, ...], *, resuming: bool = False
+) -> set[tuple[str, ...]]:
+    """The keys that the table holds already and that a new row would repeat.
+
+    None for an upsert, which changes those rows, nor for a file that is half in: its own rows are there; in both the
+    table's unique indexes decide.
+    """
+    target = mapping.target
+    if not table.rows or resuming or target.mode == "upsert" or (target.mode == "replace" and not target.replace_where):
         return set()
-    listed = ", ".join(f"{identifier(name)}::text" for name in columns)
-    return {tuple(row) for row in server.values(f"select {listed} from {table.sql}")}
+    left = f" where not coalesce({replaced(server, mapping)}, false)" if target.mode == "replace" else ""
+    rows = server.values([server.text(identifier(name)) for name in columns], table.sql + left)
+    return {tuple(row) for row in rows}
+
+
+def replaced(server: Server, mapping: Mapping) -> str:
+    """SQL: the condition for the rows that ``replace`` deletes first; empty for all of them."""
+    return " and ".join(
+        f"{server.text(identifier(name))} = {server.literal(value)}"
+        for name, value in mapping.target.replace_where.items()
+    )
+
+
+@dataclass(frozen=True)
+class Logged:
+    """What the log table in the target database knows of this file, mapping and target."""
+
+    import_id: str
+    batch: int
+    last_line: int
+    last_byte: int
+    rows: int
+    row_hash: str
+    committed_at: str
+
+
+def logged(server: Server, mapping: Mapping, sha256: str) -> list[Logged]:
+    """The log rows of the same file, mapping and target, in the order of the batches."""
+    names = ("import_id", "batch_no", "last_line", "last_byte", "rows", "row_hash", "committed_at")
+    found = server.values(
+        [server.text(identifier(one)) for one in names],
+        f"{server.table('public', LOG_TABLE)} where file_sha256 = {server.literal(sha256)} and mapping_sha256 = "
+        f"{server.literal(mapping.sha256)} and target = {server.literal(str(mapping.target))} order by batch_no",
+    )
+    return [Logged(one, int(a), int(b), int(c), int(d), digest, at) for one, a, b, c, d, digest, at in found]
 
 
 def already(server: Server, mapping: Mapping, sha256: str) -> dict[str, str] | None:
-    """The log row of the same file, mapping and target, or None."""
-    rows = server.values(
-        f"select import_id, rows, row_hash, committed_at from {identifier(*LOG_TABLE)} where file_sha256 = "
-        f"{literal(sha256)} and mapping_sha256 = {literal(mapping.sha256)} and target = {literal(str(mapping.target))}"
-    )
-    return dict(zip(("import_id", "rows", "row_hash", "committed_at"), rows[0], strict=True)) if rows else None
+    """What the log says when the whole file went into this table before, or None."""
+    found = logged(server, mapping, sha256)
+    if not found or not found[-1].last_byte:
+        return None
+    last = found[-1]
+    rows = str(sum(one.rows for one in found))
+    row_hash = str(sum(int(one.row_hash) for one in found))
+    return {"import_id": last.import_id, "rows": rows, "row_hash": row_hash, "committed_at": last.committed_at}

@@ -9,6 +9,7 @@ import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from implops.units import format_seconds, format_size
 
 _MOST_LINES = 4
 _WORD = re.compile(r"\b[A-Za-z_][A-Za-z0-9_]*\b")
-_PLANS = re.compile(r"will_be_set|\.post\(|\.planned\(|\.plans\(|deployed")
+_FILE = re.compile(r"\b(\w+) (/\S+)")
+_PLANS = re.compile(r"will_be_set|case\.sysctl\(|\.post\(|\.planned\(|\.plans\(|deployed")
 
 
 @dataclass(frozen=True)
@@ -91,10 +93,16 @@ def _read(kind: type[Fact], probes: Mapping[str, Path], words: set[str]) -> Read
     path = probes.get(f"{kind.section}.sh")
     script = path.read_text(encoding="utf-8") if path else ""
     used = words & set(kind.__dataclass_fields__)
-    lines = tuple(line.strip() for line in script.splitlines() if used & set(_WORD.findall(line)))
+    lines = tuple(dict.fromkeys(_told(line, used) for line in script.splitlines() if used & set(_WORD.findall(line))))
     return Read(
         kind.__name__, doc, f"checks/probes/{path.name}" if path else "—", script, lines[:_MOST_LINES], kind.trip
     )
+
+
+def _told(line: str, used: set[str]) -> str:
+    """What of a probe's line reads a field: its file where one stands behind its name, else the line."""
+    files = [f"{name} {path}" for name, path in _FILE.findall(line) if name in used]
+    return " ".join(files) or line.strip().removesuffix("\\").strip()
 
 
 def _limits(check: Check, base: Path | None) -> list[tuple[str, str, str, str]]:
@@ -102,11 +110,18 @@ def _limits(check: Check, base: Path | None) -> list[tuple[str, str, str, str]]:
     paths += list(kit.files(f"{FOLDER}/profiles", base, "*.yml").items())
     found = []
     for name, path in paths:
-        values: dict[str, Any] = read(path)[0]
+        values = _layer(path, path.stat().st_mtime_ns)
         layer = values if name == "thresholds.yml" else values.get("thresholds") or {}
         for role, given in (layer.get(check.id) or {}).items():
             found.append((name, role, *(_plain(given.get(bound)) for bound in ("need", "want"))))
     return found
+
+
+@lru_cache(maxsize=16)
+def _layer(path: Path, changed: int) -> dict[str, Any]:
+    """A file of thresholds; the page of all checks asks for the same few a hundred times."""
+    values: dict[str, Any] = read(path)[0]
+    return values
 
 
 def _plain(value: object) -> str:

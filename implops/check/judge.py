@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
@@ -19,6 +19,7 @@ from implops.site import Host, Site
 from implops.units import format_seconds, format_size, measure
 
 F = TypeVar("F", bound=Fact)
+T = TypeVar("T")
 # "16 GB" of a virtual machine shows as 15.4 GiB, "200 GB" of a volume as 183-186 GiB (our own figure).
 NAMEPLATE_PERCENT = 93
 
@@ -116,8 +117,19 @@ class Case:
         """A judged kernel setting: what falls short is information while a planned recipe is still to set it."""
         planned = self.planned("sysctl", name)
         if planned and not self.post(planned) and found.state in ("fail", "warn"):
-            found = replace(self.will_be_set(planned, value, found.required), source=found.source)
+            if self._enough(planned.value):
+                better = self.will_be_set(planned, value, found.required)
+            else:
+                better = self.bad(value, found.required, note="plan_misses", recipe=planned.recipe, value=planned.value)
+            found = replace(better, source=found.source)
         return self.configured(found, name)
+
+    def _enough(self, planned: str) -> bool:
+        """Whether what a recipe will set meets what is needed."""
+        if self.limit.need is None or not planned.isdecimal():
+            return True
+        value = int(planned)
+        return bool(value <= self.limit.need if self.check.ceiling else value >= self.limit.need)
 
     def claims(self, kind: str, name: str) -> list[Planned]:
         """What several recipes want of the same thing on this host: a conflict of the plan; empty when they agree."""
@@ -182,11 +194,24 @@ class Case:
 
 
 class SiteCase(Case):
-    """A check over all hosts: ``each`` gives a Case per host that answered. Its results name their host."""
+    """A check over all hosts: ``cases`` are those of the hosts that answered. Its results name their host."""
 
     def __init__(self, scene: Scene, check: Check) -> None:
         self.cases = [Case(scene, check, one) for one in scene.seen.values() if one.error is None]
         super().__init__(scene, check, next(iter(scene.seen.values())))
+
+    def measured(self, read: Callable[[Case], T]) -> tuple[dict[str, T], list[tuple[str, Result]]]:
+        """What ``read`` finds on every host, by name; and the errors of hosts where a fact is missing: what is not
+        known of one host must not keep the others from being compared.
+        """
+        found: dict[str, T] = {}
+        failed = []
+        for one in self.cases:
+            try:
+                found[one.host.name] = read(one)
+            except NotMeasured as error:
+                failed.append((one.host.name, _unknown(error.unknown, "")))
+        return found, failed
 
 
 def judge(scene: Scene, checks: Mapping[str, Check], only: Iterable[str] | None = None) -> list[Verdict]:

@@ -24,9 +24,9 @@ How it works: one POSIX shell script a host in one trip with one sudo (`checks/p
 host sees of the others. Scripts write nothing on the target. Facts are typed (`implops/facts/`); what could not be read
 is Unknown with its reason, and a check that meets it becomes an error, never a pass.
 
-**reads** names the sections of a host's answer (`checks/probes/SECTION.sh`). With `--deep` come tests that load a host
-or take long: disks, bandwidth, proof of a path. Their cost is printed first and capped; a host that is busy (CPU04) or
-runs a database is left alone unless `--force-io` is given. Without `--deep` they are skipped, in one line.
+**read by** names the probe (`checks/probes/`). With `--deep` come tests that load a host or take long: disk speed,
+bandwidth, proof of a path. Their cost is printed first and capped; a host that is busy (CPU04) or runs a database is
+left alone unless `--force-io` is given. Without `--deep` they are skipped, in one line.
 
 A waiver (`waive:` of the site file) is bound to check, host and value. It covers that value and better ones until its
 day; when the value is worse, or the day is past, the fault stands again and says why. One that names an unknown check

@@ -13,6 +13,7 @@ from implops.store import Event, Store
 KIND = "IMP"
 VERBS = ("import",)
 
+_COUNTS = ("inserted", "updated", "unchanged", "deleted")
 _RESULTS: dict[str, State] = {
     "loaded": "pass", "already": "pass", "partly": "warn", "good": "skip", "skipped": "skip",
     "rejected": "fail", "refused": "fail", "failed": "fail",
@@ -26,12 +27,14 @@ def build(store: Store, run: str, number: str, language: Language) -> Document:
     parts: list[Part] = [_files(frame, batches), _proofs(frame, batches), _sums(frame, batches)]
     if notes := [batch for batch in batches if batch.given.get("error")]:
         parts.append(_faults(frame, notes))
+    if overruled := frame.started.payload.get("overruled"):
+        parts.append(_overruled(frame, overruled))
     parts += [_backups(frame), _mapped(frame, batches), _rejected(frame, batches), _sample(frame, batches)]
     totals = frame.say(
         "form_import.totals",
         files=len(batches),
         rows=sum(batch.rows["file"] for batch in batches),
-        inserted=sum(batch.rows["inserted"] for batch in batches),
+        inserted=sum(batch.taken for batch in batches),
         rejected=sum(batch.rows["rejected"] for batch in batches),
     )
     return frame.document(KIND, frame.say("form_import.title"), tuple(parts), totals=totals, landscape=True)
@@ -53,6 +56,19 @@ class _Batch:
     def result(self) -> Cell:
         outcome = str(self.given["outcome"])
         return Cell(self.frame.say(f"form_import.outcome.{outcome}"), state=_RESULTS[outcome])
+
+    @property
+    def taken(self) -> int:
+        """Rows of the file that stand in the table after the run."""
+        return sum(self.rows.get(name, 0) for name in ("inserted", "updated", "unchanged"))
+
+    def written(self) -> str:
+        """``1000``, or how many of them were new when a mode other than insert was used."""
+        if self.given["mode"] == "insert":
+            return str(self.taken)
+        mode = self.frame.say(f"form_import.mode.{self.given['mode']}")
+        counts = {name: self.rows.get(name, 0) for name in _COUNTS}
+        return self.frame.say("form_import.written", count=self.taken, mode=mode, **counts)
 
     def encodings(self) -> str:
         return f"{self.given['encoding']['declared']} / {self.given.get('server_encoding', '—')}"
@@ -83,10 +99,10 @@ def _files(frame: Frame, batches: list[_Batch]) -> Table:
             str(given["batch"]), batch.file, short_hash(given.get("sha256")), batch.encodings(),
             mono(given["target"].partition(".")[2]),
             str(batch.rows["file"]) if read else "—",
-            str(batch.rows["inserted"]) if loaded else "0",
+            batch.written() if loaded else "0",
             str(batch.rows["rejected"]) if read else "—",
             f"{table['before']} → {table['after']}" if table else "—",
-            str(batch.rows["file"] - batch.rows["inserted"] - batch.rows["rejected"]) if loaded else "—",
+            str(batch.rows["file"] - batch.taken - batch.rows["rejected"]) if loaded else "—",
             frame.say("form_import.equal" if _equal(given) else "form_import.unequal") if loaded else "—",
             f"{len(spot['rows'])}/{same}" if spot else "—",
             clock(batch.started), clock(batch.event.time) if loaded else "—", batch.result(),
@@ -139,9 +155,10 @@ def _sums(frame: Frame, batches: list[_Batch]) -> Table:
         for name in [one["to"] for one in batch.given["map"] if one["to"] in compared]:
             mine, theirs = compared[name]["file"], compared[name]["table"]
             total = f"{mine['sum']} | {theirs['sum']}" if mine["sum"] is not None else "—"
+            length = f"{mine['length']} | {theirs['length']}" if mine["length"] is not None else "—"
             rows.append((
                 batch.file, mono(name), f"{mine['count']} | {theirs['count']}",
-                f"{mine['length']} | {theirs['length']}", total, _same(frame, mine == theirs),
+                length, total, _same(frame, mine == theirs),
             ))  # fmt: skip
     return Table(frame.say("form_import.sums"), columns, tuple(rows), empty=frame.say("form_import.nothing_loaded"),
                  note=frame.say("form_import.sums_note"))  # fmt: skip
@@ -157,19 +174,28 @@ def _faults(frame: Frame, batches: list[_Batch]) -> Table:
     return Table(frame.say("form_import.faults"), columns, rows)
 
 
+def _overruled(frame: Frame, overruled: list[dict[str, Any]]) -> Paragraph:
+    told = [
+        frame.say("form_import.overruled", refusal=error_text(one, frame.language), reason=one["reason"])
+        for one in overruled
+    ]
+    return Paragraph("\n".join(told), frame.say("form_import.overruled_title"))
+
+
 def _backups(frame: Frame) -> Paragraph:
-    before = frame.started.payload["backup_before"]
+    before = frame.started.payload["backup_before"] or {}
     after = frame.payload("backup_after")
-    approval = frame.started.payload["approval"]
+    approval = frame.started.payload["approval"] or {}
+    none = frame.say("form_import.none")
     return Paragraph(
         frame.say(
             "form_import.backups",
-            before=before["run"],
-            before_time=frame.when(before["time"]),
-            after=after["run"] if after else frame.say("form_import.none"),
+            before=before.get("run", none),
+            before_time=frame.when(before.get("time")),
+            after=after["run"] if after else none,
             after_time=frame.when(after["time"]) if after else "—",
-            approver=approval["approver"],
-            approved=frame.when(approval["time"]),
+            approver=approval.get("approver", none),
+            approved=frame.when(approval.get("time")),
             took=duration(_milliseconds(frame)),
         ),
         frame.say("form_import.backups_title"),
@@ -191,21 +217,29 @@ def _mapped(frame: Frame, batches: list[_Batch]) -> Table:
     for batch in batches:
         for one in batch.given["map"]:
             source = one["from"] if one["from"] is not None else frame.say("form_import.constant", value=one["value"])
-            rows.append((batch.file, source, mono(one["to"]), _conversion(frame, one["rules"])))
+            changes = batch.given.get("changes", {}).get(one["to"], {})
+            rows.append((batch.file, source, mono(one["to"]), _conversion(frame, one["rules"], changes)))
         rows += [(batch.file, ignored, "—", frame.say("form_import.ignored")) for ignored in batch.given["ignored"]]
     return Table(frame.say("form_import.annex_map"), columns, tuple(rows), empty=frame.say("form_import.none"))
 
 
-def _conversion(frame: Frame, rules: dict[str, Any]) -> str:
+def _conversion(frame: Frame, rules: dict[str, Any], changes: dict[str, Any]) -> str:
+    """The rules of a column, and how often each changed a value, with the first change."""
     words = [frame.say(f"form_import.type.{rules['type'].partition('(')[0]}", type=rules["type"])]
-    for name in ("required", "unique"):
+    for name in ("required", "unique", "multiline"):
         if rules.get(name):
             words.append(frame.say(f"form_import.rule.{name}"))
-    for name in ("max", "pattern", "ref"):
+    for name in ("length_min", "length_max", "min", "max", "pattern", "default", "dict", "ref", "formats", "units",
+                 "map"):  # fmt: skip
         if name in rules:
             words.append(frame.say(f"form_import.rule.{name}", value=rules[name]))
     if rules.get("allow"):
         words.append(frame.say("form_import.rule.allow"))
+    words += [frame.say(f"import.rule.{name}") for name in rules.get("clean", []) if name not in changes]
+    for name, change in changes.items():
+        line, before, after = change["samples"][0]
+        words.append(frame.say("form_import.changed", rule=frame.say(f"import.rule.{name}"), count=change["count"],
+                               line=line, before=before, after=after))  # fmt: skip
     return frame.say("form_import.and").join(words)
 
 

@@ -86,7 +86,10 @@ class Desk:
     def check(self, code: int) -> subprocess.CompletedProcess[str]:
         return implops("import", "check", self.site.path, *self.mappings, code=code)
 
-    def run(self, code: int) -> subprocess.CompletedProcess[str]:
+    def run(self, code: int, *, checked: bool = True) -> subprocess.CompletedProcess[str]:
+        """Check, as the gate of run demands it, and load."""
+        if checked:
+            implops("import", "check", self.site.path, *self.mappings, code=None)
         return implops("import", "run", self.site.path, *self.mappings, "--yes", code=code)
 
     def sql(self, text: str) -> str:
@@ -109,6 +112,7 @@ class Desk:
         return [one.payload for one in store.events(kind="batch.finished", run=last.run)]
 
     def start(self) -> subprocess.Popen[bytes]:
+        self.check(0)
         command = [sys.executable, "-m", "implops.cli.main", "import", "run", self.site.path, *self.mappings, "--yes"]
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                 stdout=subprocess.DEVNULL, env=environment(), start_new_session=True)  # fmt: skip

@@ -19,7 +19,7 @@ def short_run(site: Site, scene: str) -> None:
     bench = Bench(site, implops)
     assert bench.learn() == {}
     outcomes = prove(bench, [one for one in catalogue.load() if one.short and one.scene == scene])
-    assert [page.line(one) for one in outcomes if not one.good] == []
+    assert [page.line(page.row(one)) for one in outcomes if not one.good] == []
     left = bench.changes(bench.check(), deep=False, edited=False)
     assert {key: one for key, one in left.items() if one[0] in BAD} == {}
 

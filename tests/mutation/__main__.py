@@ -52,32 +52,31 @@ def deploy(site: Site) -> None:
     implops("deploy", site.path, "--yes", timeout=900)
 
 
-def on_hosts(kind: str, faults: list[Fault], scenes: tuple[str, ...]) -> tuple[list[Outcome], list[str]]:
-    """Outcomes of the faults on these hosts, and false alarms there: in each scene, before and after the faults."""
-    outcomes: list[Outcome] = []
-    alarms: list[str] = []
+def on_hosts(kind: str, faults: list[Fault], scenes: tuple[str, ...]) -> Iterator[tuple[list[Outcome], list[str]]]:
+    """Of each scene on these hosts: outcomes of its faults, and false alarms before and after them."""
     with booted(kind) as site:
         bench = Bench(site, implops)
         for scene in scenes:
+            alarms: list[str] = []
             if scene != "bare":
                 try:
                     deploy(site)
                 except AssertionError as error:
                     # Its faults count as missed: nothing was seen of them.
                     say(str(error))
-                    alarms.append(f"{kind}: could not be deployed")
-                    break
+                    yield scene, [], [f"{kind}: could not be deployed"]
+                    return
             chosen = [one for one in faults if one.scene == scene]
             alarms += _told(kind, scene, bench.learn())
             if any(one.deep for one in chosen):
                 # What it says about speeds is the machine's: many share its disk.
                 bench.learn(deep=True)
-            outcomes += prove(bench, chosen, say)
+            outcomes = prove(bench, chosen, say)
             if chosen:
                 changed = bench.changes(bench.check(), deep=False, edited=False)
                 left = {key: one for key, one in changed.items() if one[0] in BAD or one[0] == "gone"}
                 alarms += _told(kind, f"{scene}, after all was undone", left)
-    return outcomes, alarms
+            yield scene, outcomes, alarms
 
 
 def _told(kind: str, scene: str, seen: Seen) -> list[str]:
@@ -91,7 +90,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="mutation", description=__doc__)
     parser.add_argument("--only", action="append", default=[], metavar="ID", help="these ids only; writes no page")
     parser.add_argument("--short", action="store_true", help="the short run; writes no page")
-    parser.add_argument("--scene", choices=SCENES, help="this scene only; writes no page")
+    parser.add_argument("--scene", choices=SCENES, help="this scene anew; of the others the page keeps what it has")
     parser.add_argument("--record", action="store_true", help="write the answers of healthy hosts anew, nothing else")
     given = parser.parse_args()
     if given.record:
@@ -99,30 +98,32 @@ def main() -> int:
             implops("check", site.path)
             recorded.keep(site)
         return 0
-    part = bool(given.only or given.short or given.scene)
+    part = bool(given.only or given.short)
     faults = [one for one in catalogue.load() if not given.only or one.id in given.only]
-    faults = [one for one in faults if (one.short or not given.short) and given.scene in (None, one.scene)]
-    scenes = tuple(one for one in SCENES if not part or any(fault.scene == one for fault in faults))
-    outcomes: list[Outcome] = []
+    faults = [one for one in faults if one.short or not given.short]
+    proofs = recorded.prove()
+    ids = list(registry.load(None))
+    rows: list[page.Row] = []
     alarms: list[str] = []
-    proofs = [] if part else recorded.prove()
-    ids = sorted({one.id for one in faults}) if part else list(registry.load(None))
-    total: dict[str, int] = {}
     for kind, shown in HOSTS.items():
-        chosen = tuple(one for one in shown if one in scenes)
-        if not chosen or (part and kind == "trixie"):
+        mine = [] if kind == "trixie" else faults
+        chosen = [one for one in shown if given.scene in (None, one)]
+        chosen = [one for one in chosen if not part or any(fault.scene == one for fault in mine)]
+        if not chosen:
             continue
-        more, told = on_hosts(kind, [] if kind == "trixie" else faults, chosen)
-        outcomes, alarms = outcomes + more, alarms + told
-        total = page.totals(ids, outcomes, proofs, alarms)
-        if not part:
-            # After each kind of hosts: a run that is cut short has told what it saw.
-            page.write(outcomes, proofs, alarms, total)
-    for one in outcomes:
-        if part or not one.good:
+        for scene, outcomes, told in on_hosts(kind, mine, chosen):
+            rows, alarms = [*rows, *map(page.row, outcomes)], [*alarms, *told]
+            if not part:
+                # After each scene: a run that is cut short has told what it saw.
+                page.keep(f"{kind} {scene}", [page.row(one) for one in outcomes], told)
+                total = page.write(ids, proofs)
+    if part:
+        total = page.totals(sorted({one.id for one in faults}), rows, [], alarms)
+    for one in rows:
+        if part or one["result"] != "caught":
             print(page.line(one))
     print(json.dumps(total))
-    return 0 if total["caught"] + total["recorded"] == total["total"] and not alarms else 1
+    return 0 if total["caught"] + total["recorded"] == total["total"] and not total["false_alarms"] else 1
 
 
 if __name__ == "__main__":

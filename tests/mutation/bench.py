@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from implops import lab
+from implops.errors import ImplopsError
 from implops.site import Site, load
 from mutation.fault import Fault, Step, Where
 
@@ -114,7 +115,11 @@ class Bench:
         try:
             with ThreadPoolExecutor(max_workers=8) as pool:
                 list(pool.map(put_on, by_host))
-            self._edit([pair for one in faults for step in one.steps for pair in step.edit])
+            for one in faults:
+                try:
+                    self._edit([pair for step in one.steps for pair in step.edit])
+                except (AssertionError, ImplopsError) as error:
+                    wrong.setdefault(id(one), f"not planted: {error}")
             yield wrong
         finally:
             self.site.path.write_text(self.text, encoding="utf-8")
@@ -132,12 +137,16 @@ class Bench:
     def _edit(self, edits: list[tuple[str, str]]) -> None:
         if not edits:
             return
-        text = self.text
+        before = text = self.site.path.read_text(encoding="utf-8")
         for old, new in edits:
             assert self.words(old) in text, f"the site file has no {old!r}"
             text = text.replace(self.words(old), self.words(new))
         self.site.path.write_text(text, encoding="utf-8")
-        load(self.site.path)
+        try:
+            load(self.site.path)
+        except ImplopsError:
+            self.site.path.write_text(before, encoding="utf-8")
+            raise
 
 
 def _class(one: tuple[str, str]) -> str:

@@ -165,6 +165,15 @@ def test_a_running_setting_shows_what_is_configured(site: Site) -> None:
     assert (found.result.actual, found.result.configured) == ("4096", "512")
 
 
+def test_a_recipe_that_will_set_too_little_is_no_excuse(example: Path) -> None:
+    site = edited(
+        example, ("      MEM04: {want: 100}", "      MEM04: {want: 100}\n      LIM07: {need: 8192, want: 8192}")
+    )
+    low = rec.changed("bookworm", "db1", "limits", {"somaxconn": "128"})
+    found = rec.one(rec.scene(site, **low), "LIM07")
+    assert (found.state, found.result.note, found.result.params["value"]) == ("warn", "plan_misses", "4096")
+
+
 def test_huge_pages_only_for_a_database_that_wants_them(example: Path) -> None:
     assert rec.one(rec.scene(load(example)), "MEM07").state == "skip"
     site = edited(example, ("  shared_buffers: 128 MiB", "  shared_buffers: 128 MiB\n  huge_pages: true"))

@@ -79,6 +79,7 @@ ONE_LINE: list[tuple[str, str, dict[str, object], str, str, str]] = [
     ("A16", "disks", {"dfk": "!timeout df"}, "DSK01", "pass", ""),
     # A17: without root.
     ("A17", "security", {"shadow": "!no_sudo"}, "ACC09", "error", ""),
+    ("OS03", "system", {"kernel": "6.1.0-14-amd64"}, "OS03", "fail", "6.1.0-14"),
     ("OS07", "system", {"reboot": "1"}, "OS07", "warn", "reboot"),
     ("OS07", "system", {"uptime": "120.5 3.2", "virt": "kvm"}, "OS07", "warn", "2 min"),
     ("OS11", "system", {"kmsg": ["[1.0] sda: I/O error, dev sda, sector 8"]}, "OS11", "warn", "1"),

@@ -10,6 +10,7 @@ from implops.baseload.load import Loaded
 from implops.baseload.mapping import Mapping
 from implops.baseload.proof import prove
 from implops.baseload.rows import Reader
+from implops.baseload.state import State
 from implops.baseload.target import Table, TableColumn, fit
 from implops.documents import import_
 from implops.documents.model import Cell, Document
@@ -41,9 +42,10 @@ def batch(folder: Path, data: bytes) -> Batch:
     assert sum(one.rows for one in reader.blocks()) == reader.tally.good
     spots = [{"line": line, "key": values, "source": values, "target": values} for line, values in reader.spotted]
     tally = reader.tally
-    loaded = Loaded(tally.good, 0, tally.good, tally.columns, str(tally.row_hash), "select 1", spots)
+    there = State(tally.good, tally.row_hash, tally.columns)
+    loaded = Loaded(0, tally.good, tally.good, state=there, tally=tally, sql="select 1", spots=spots)
     checked = Checked(mapping, proof, TABLE, cells, reader.tally, reader.rejects)
-    return Batch(mapping, "partly", checked, loaded, reader.tally, seed="S1")
+    return Batch(mapping, "partly", checked, loaded, seed="S1")
 
 
 def built(store: Store, site: Site, *batches: Batch, end: str = "conditional") -> Document:
@@ -92,6 +94,6 @@ def test_a_refused_file_says_which_bytes_and_why(store: Store, site: Site, tmp_p
 def test_a_difference_would_be_seen(store: Store, site: Site, tmp_path: Path) -> None:
     one = batch(tmp_path, "代码\n药品\n".encode("gb18030"))
     assert one.loaded
-    one.loaded.row_hash = "1"
+    one.loaded.state.row_hash = 1
     one.error = DataError("import.not_equal", file="kind.csv", table="t", what="row_hash", in_file=1, in_table=2)
     assert printed(built(store, site, one), "导入批次")[0][10] == "不一致"

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from implops.baseload import server
-from implops.errors import DataError, HostError
+from implops.baseload.engines.mariadb import MariaDB
+from implops.baseload.engines.postgresql import PostgreSQL
+from implops.errors import DataError, HostError, InputError
 
 
 def test_the_folder_of_a_killed_import_is_swept_and_that_of_a_living_one_stays(
@@ -39,12 +41,23 @@ def test_the_folder_of_a_killed_import_is_swept_and_that_of_a_living_one_stays(
     assert not living.exists()
 
 
-def test_the_passfile_is_private_and_escaped(tmp_path: Path) -> None:
-    server._passfile(tmp_path, "his_import", "a:b\\c")
-    assert (tmp_path / "passfile").read_text(encoding="utf-8") == "*:*:*:his_import:a\\:b\\\\c\n"
-    assert (tmp_path / "passfile").stat().st_mode & 0o777 == 0o600
-    one = server.Server(tmp_path, 5432, "his", "his_import", "db1")
+@pytest.mark.parametrize(
+    ("kind", "name", "written"),
+    [
+        (PostgreSQL, "passfile", '*:*:*:his_import:a\\:b\\\\c"d\n'),
+        (MariaDB, "client.cnf", '[client]\npassword="a:b\\\\c\\"d"\n'),
+    ],
+)
+def test_the_password_is_private_escaped_and_in_no_argument(
+    tmp_path: Path, kind: type[server.Server], name: str, written: str
+) -> None:
+    one = kind(tmp_path, 5432, "his", "his_import", "db1")
+    one.keep_password('a:b\\c"d')
+    assert (tmp_path / name).read_text(encoding="utf-8") == written
+    assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
     assert not any("a:b" in word for word in [*one.arguments(), *one.environment().values()])
+    with pytest.raises(InputError):
+        one.keep_password("two\nlines")
 
 
 @pytest.mark.parametrize(
@@ -58,14 +71,23 @@ def test_the_passfile_is_private_and_escaped(tmp_path: Path) -> None:
             "import.server_lost",
         ),
         ("", HostError, "import.server_lost"),
+        ("ERROR 1205 (HY000) at line 4: Lock wait timeout exceeded", HostError, "import.table_locked"),
+        ("ERROR 1062 (23000) at line 7: Duplicate entry 'M1' for key 'PRIMARY'", DataError, "import.server_said"),
+        ("ERROR 1114 (HY000) at line 7: The table 'mat' is full", DataError, "import.server_said"),
+        ("ERROR 2002 (HY000): Can't connect to local server", HostError, "import.server_lost"),
+        ("ERROR 2013 (HY000) at line 9: Lost connection to server during query", HostError, "import.server_lost"),
     ],
 )
-def test_the_servers_words_are_sorted_by_code_in_any_language(said: str, kind: type, key: str) -> None:
-    error = server.failed("db1", said)
+def test_the_servers_words_are_sorted_by_code_in_any_language(said: str, kind: type, key: str, tmp_path: Path) -> None:
+    dialect = MariaDB if "(" in said or "--defaults" in said else PostgreSQL
+    error = dialect(tmp_path, 1, "his", "his_import", "db1").failed(said)
     assert (type(error), error.key) == (kind, key)
     assert "\n" not in str(error)
 
 
-def test_names_and_texts_are_quoted() -> None:
+def test_names_and_texts_are_quoted(tmp_path: Path) -> None:
     assert server.identifier("public", 'a"b') == '"public"."a""b"'
-    assert server.literal("it's \\ :x") == "'it''s \\ :x'"
+    postgresql, mariadb = (kind(tmp_path, 1, "his", "u", "db1") for kind in (PostgreSQL, MariaDB))
+    assert postgresql.literal("it's \\ :x") == "'it''s \\ :x'"
+    assert mariadb.literal("it's \\") == "_utf8mb4 x'69742773205c'"
+    assert (postgresql.table("public", "t"), mariadb.table("public", "t")) == ('"public"."t"', '"his"."t"')

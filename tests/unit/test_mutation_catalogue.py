@@ -102,6 +102,6 @@ def test_totals_count_ids_and_what_was_not_tried_is_missed() -> None:
 
     tried = [outcome("OS01"), outcome("OS01", missed="why"), outcome("OS02", collateral=["x"]), outcome("OS03")]
     proof = recorded.Proof("LIM10", "why", "what", "fail", "1", "")
-    assert page.totals(["OS01", "OS02", "OS03", "OS04", "LIM10"], tried, [proof], ["alarm"]) == {
+    assert page.totals(["OS01", "OS02", "OS03", "OS04", "LIM10"], map(page.row, tried), [proof], ["alarm"]) == {
         "caught": 1, "missed": 2, "collateral": 1, "recorded": 1, "false_alarms": 1, "total": 5,
     }  # fmt: skip

@@ -68,7 +68,7 @@ FAULTS = [
           "fail", re.compile("SHA256:.+"), follows=_AWAY, whole=True),
     Fault("ACC04", "dns1", "the sudo rule is gone",
           (shell("mv /etc/sudoers.d /etc/sudoers.kept", "mv /etc/sudoers.kept /etc/sudoers.d"),),
-          "fail", "deploy", whole=True, short=True,
+          "fail", "deploy", whole=True,
           follows={"ACC09": "only root may read shadow", "SEC03": "only root sees whose a port is",
                    "DNS07": "only root sees whose a port is"}),
     Fault("ACC05", "sto1", ".bashrc prints a word",

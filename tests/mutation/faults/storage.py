@@ -103,7 +103,7 @@ FAULTS = [
           (change("/etc/fstab", r"sed -i -E 's|^UUID=[^ ]+ /backup |/dev/sdb1 /backup |' $F"),), "warn", "/dev/sdb1",
           target="/backup"),
     Fault("DSK12", "sto1", "another I/O scheduler", (python(_scheduler),), "info",
-          re.compile("loop[0-9]+ mq-deadline .*"), target="/backup", short=True),
+          re.compile("loop[0-9]+ mq-deadline .*"), target="/backup"),
     Fault("DSK13", "sto1", "the backup disk writes 5 MB/s", (throttle("/backup", write_bps=5_000_000),), "fail",
           re.compile(r"[3-6](\.[0-9]+)? MB/s"), target="/backup", deep=True, follows={"STO05": "the same slow disk"}),
     Fault("DSK14", "db1", "the data disk takes 20 writes a second", (throttle("/data", write_iops=20),), "fail",

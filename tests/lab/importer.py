@@ -1,0 +1,41 @@
+"""Loads one mapping into a server of databases.py, as ``implops import run`` does it after its gates.
+
+``python importer.py ENGINE FOLDER MAPPING`` is a process of its own, so that a test may kill it.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from pathlib import Path
+
+from databases import Database
+
+from implops.baseload import mapping
+from implops.baseload.check import Checked, check
+from implops.baseload.load import Job, Loaded, load
+from implops.baseload.server import Server
+from implops.baseload.target import logged
+
+
+def checked(server: Server, path: Path) -> Checked:
+    return check(server, mapping.load(path), {}, frozenset(), lambda rows, line: None)
+
+
+def bring(server: Server, path: Path, *, keep: bool = True) -> tuple[Checked, Loaded | None]:
+    """Check and load; no Loaded when the file is in already or too much was rejected."""
+    found = checked(server, path)
+    if found.loaded or not found.good:
+        return found, None
+    one, good = found.mapping, found.tally.good
+    job = Job(
+        server=server, mapping=one, table=found.table, cells=found.cells, proof=found.proof,
+        import_id=secrets.token_hex(8), skip=frozenset(reject.line for reject in found.rejects),
+        rejected=found.tally.rejected, spots=frozenset({0, good // 2, good - 1} if good else ()),
+        progress=lambda rows, line: None, keep=keep, logged=tuple(logged(server, one, found.proof.sha256)),
+    )  # fmt: skip
+    return found, load(job)
+
+
+if __name__ == "__main__":
+    bring(Database(sys.argv[1], Path(sys.argv[2])).server, Path(sys.argv[3]))

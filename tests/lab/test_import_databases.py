@@ -1,0 +1,310 @@
+# ruff: noqa: S608 - the statements are the test's own
+"""Loading into both engines: every mode, proved; whatever dies on the way, the table is as it was, or is the file."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from databases import ENGINES, Database, running
+from importer import bring
+
+pytestmark = pytest.mark.lab
+
+TABLE = """create table mat (code varchar(12) primary key, name varchar(60) not null, price decimal(14, 2),
+amount integer, since date, memo text)"""
+MAPPING = """\
+import: 物料
+source: {{file: {file}, encoding: {encoding}}}
+target: {{database: his, table: mat{target}}}
+key: [code]
+{more}columns:
+  code: {{from: 编码, pattern: 'M[0-9]{{3,8}}', required: true}}
+  name: {{from: 名称, max: 60, required: true}}
+  price: {{from: 单价, type: 'decimal(14,2)'}}
+  amount: {{from: 数量, type: int}}
+  since: {{from: 启用, type: date}}
+  memo: {{from: 备注{memo}}}
+verify: {{sum: [price, amount]}}
+"""
+HEADER = "编码,名称,单价,数量,启用,备注\n"
+# (line of the file, row of the table as the server prints it)
+NASTY = [
+    ("M001,注射用水,1.50,100,2024-02-29,", "M001|注射用水|1.50|100|2024-02-29|"),
+    ("M002,𠮷野家专用针,0.05,-3,,四字节 𡌶𣒍", "M002|𠮷野家专用针|0.05|-3||四字节 𡌶𣒍"),
+    ('M003,"引号 "" 与, 逗号",,,,"\\."', 'M003|引号 " 与, 逗号||||\\.'),
+    ("M004,NULL,0.00,0,1999-12-31,NULL", "M004|NULL|0.00|0|1999-12-31|NULL"),
+    (
+        "M005,\\N,-0.50,2147483647,,\\N \\n \\t '; drop table mat",
+        "M005|\\N|-0.50|2147483647||\\N \\n \\t '; drop table mat",
+    ),
+    ("M006, 两侧空白 ,12,,, ", "M006| 两侧空白 |12.00||| "),
+    ('M007,=cmd(),1.5,,,"a""b"', 'M007|=cmd()|1.50|||a"b'),
+]
+
+
+@pytest.fixture(scope="session", params=ENGINES)
+def server(request: pytest.FixtureRequest) -> Iterator[Database]:
+    # A socket's path has room for 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="implops-db-") as folder, running(request.param, Path(folder)) as database:
+        yield database
+
+
+@pytest.fixture
+def database(server: Database) -> Iterator[Database]:
+    """An empty table, an empty log."""
+    if server.process is None or server.process.poll() is not None:
+        server.start()
+    server.sql(f"drop table if exists mat; {TABLE}; delete from implops_import_log")
+    yield server
+    server.sql("drop table if exists mat")
+
+
+@pytest.fixture
+def deliver(tmp_path: Path) -> Callable[..., Path]:
+    def write(
+        rows: str, *, mode: str = "insert", encoding: str = "utf-8", more: str = "", memo: str = "", where: str = ""
+    ) -> Path:
+        (tmp_path / "mat.csv").write_bytes((HEADER + rows).encode(encoding))
+        target = ("" if mode == "insert" else f", mode: {mode}") + where
+        path = tmp_path / "mat.yml"
+        path.write_text(MAPPING.format(file="mat.csv", encoding=encoding, target=target, more=more, memo=memo),
+                        encoding="utf-8")  # fmt: skip
+        return path
+
+    return write
+
+
+def many(start: int, count: int, name: str = "物料") -> str:
+    return "".join(f"M{one:06d},{name}{one},{one}.25,{one},2024-01-01,备注\n" for one in range(start, start + count))
+
+
+def printed(start: int, count: int, name: str = "物料") -> list[str]:
+    return [f"M{one:06d}|{name}{one}|{one}.25|{one}|2024-01-01|备注" for one in range(start, start + count)]
+
+
+def state(database: Database) -> list[str]:
+    """Every row as text, NULL as nothing."""
+    columns = ", ".join(f"coalesce(concat({name}, ''), '')" for name in ("price", "amount", "since"))
+    return database.sql(f"select code, name, {columns}, coalesce(memo, '') from mat order by code").splitlines()
+
+
+def test_the_table_holds_what_the_file_held(database: Database, deliver: Callable[..., Path]) -> None:
+    path = deliver("\n".join(line for line, _ in NASTY) + "\n", encoding="gb18030")
+    _, loaded = bring(database.server, path)
+    assert loaded
+    assert (loaded.inserted, loaded.updated, loaded.unchanged, loaded.after) == (7, 0, 0, 7)
+    assert state(database) == [row for _, row in NASTY]
+    assert database.sql("select count(*) from mat where memo = 'NULL' and name = 'NULL'") == "1"
+    assert database.sql("select count(*) from mat where memo is null") == "1"
+    assert database.sql(loaded.sql).split("|") == ["7", loaded.row_hash]
+    assert {spot["line"] for spot in loaded.spots} >= {2, 3, 8}  # first, four-byte and longest, last
+    again, nothing = bring(database.server, path)
+    assert again.loaded
+    assert nothing is None
+
+
+def test_a_table_that_is_not_empty_keeps_its_rows(database: Database, deliver: Callable[..., Path]) -> None:
+    bring(database.server, deliver(many(100000, 50)))
+    _, loaded = bring(database.server, deliver(many(200000, 70)))
+    assert loaded
+    assert (loaded.before, loaded.after, loaded.inserted) == (50, 120, 70)
+    assert loaded.tally.good == loaded.state.rows == 70
+    assert state(database) == [*printed(100000, 50), *printed(200000, 70)]
+
+
+def test_upsert_counts_what_it_did_and_leaves_equal_rows_alone(
+    database: Database, deliver: Callable[..., Path]
+) -> None:
+    bring(database.server, deliver(many(100000, 10)))
+    # Case and trailing blanks are changes too, whatever the collation says of them.
+    rows = many(100000, 4) + many(100004, 3, "换名") + many(100010, 5)
+    _, loaded = bring(database.server, deliver(rows, mode="upsert"))
+    assert loaded
+    assert (loaded.inserted, loaded.updated, loaded.unchanged) == (5, 3, 4)
+    assert state(database) == [
+        *printed(100000, 4), *printed(100004, 3, "换名"), *printed(100007, 3), *printed(100010, 5)
+    ]  # fmt: skip
+
+
+def test_upsert_of_some_columns_leaves_the_others(database: Database, deliver: Callable[..., Path]) -> None:
+    bring(database.server, deliver(many(100000, 3)))
+    rows = "M100001,换名,9.99,1,,新备注\nM100009,新物料,1.00,1,,\n"
+    _, loaded = bring(database.server, deliver(rows, mode="upsert", more="update: [price]\n"))
+    assert loaded
+    assert (loaded.inserted, loaded.updated, loaded.unchanged) == (1, 1, 0)
+    assert state(database)[1] == "M100001|物料100001|9.99|100001|2024-01-01|备注"
+    assert state(database)[3] == "M100009|新物料|1.00|1||"
+
+
+def test_replace_deletes_what_was_named_and_nothing_else(database: Database, deliver: Callable[..., Path]) -> None:
+    bring(database.server, deliver(many(100000, 3) + many(100003, 2, "旧")))
+    where = ", replace_where: {since: '2024-01-01', name: 旧100003}"
+    _, loaded = bring(database.server, deliver(many(100003, 1, "新"), mode="replace", where=where))
+    assert loaded
+    assert (loaded.deleted, loaded.inserted, loaded.after) == (1, 1, 5)
+    assert state(database) == [*printed(100000, 3), *printed(100003, 1, "新"), *printed(100004, 1, "旧")]
+    _, whole = bring(database.server, deliver(many(5000, 2), mode="replace"))
+    assert whole
+    assert (whole.deleted, whole.after) == (5, 2)
+
+
+def test_a_dry_run_leaves_nothing(database: Database, deliver: Callable[..., Path]) -> None:
+    for mode in ("insert", "upsert", "replace"):
+        _, loaded = bring(database.server, deliver(many(100000, 20), mode=mode), keep=False)
+        assert loaded
+        assert loaded.inserted == 20
+        assert (database.count("mat"), database.count("implops_import_log")) == (0, 0)
+
+
+def test_batches_carry_their_log_rows_and_are_resumed(database: Database, deliver: Callable[..., Path]) -> None:
+    path = deliver(many(100000, 60_000), more="batch: 20000\n")
+    process = start(database, path)
+    wait(lambda: database.count("implops_import_log") >= 1, process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    settle(database)
+    there, batches = database.count("mat"), database.count("implops_import_log")
+    assert there == int(database.sql('select coalesce(sum("rows"), 0) from implops_import_log'
+                                     if database.engine == "postgresql"
+                                     else "select coalesce(sum(`rows`), 0) from implops_import_log"))  # fmt: skip
+    assert there > 0
+    found, loaded = bring(database.server, path)
+    if loaded is None:  # it was quicker than the kill
+        assert found.loaded
+    else:
+        assert loaded.resumed == there
+        assert loaded.batches + batches == database.count("implops_import_log")
+    assert state(database) == printed(100000, 60_000)
+    assert bring(database.server, path)[1] is None
+
+
+def start(database: Database, path: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, str(Path(__file__).with_name("importer.py")), database.engine, str(database.folder),
+               str(path)]  # fmt: skip
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def wait(ready: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not ready():
+        assert process.poll() is None, process.communicate()[1].decode()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def sessions(database: Database) -> list[str]:
+    """Connections of the import account."""
+    if database.engine == "postgresql":
+        return database.sql("select pid from pg_stat_activity where usename = 'his_import'").split()
+    return database.sql("select id from information_schema.processlist where user = 'his_import'").split()
+
+
+def settle(database: Database) -> None:
+    deadline = time.monotonic() + 60
+    while sessions(database):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+SLOW = {
+    # Between the proof and the commit: the log row takes its time.
+    "postgresql": "create or replace function slow() returns trigger language plpgsql as "
+    "$$ begin perform pg_sleep(5); return new; end $$; "
+    "create or replace trigger slow before insert on implops_import_log for each row execute function slow()",
+    "mariadb": "create or replace trigger slow before insert on implops_import_log for each row "
+    "set new.tool_version = if(sleep(5) = 0, new.tool_version, 'cut')",
+}
+FAST = {"postgresql": "drop trigger if exists slow on implops_import_log", "mariadb": "drop trigger if exists slow"}
+ASLEEP = {
+    "postgresql": "select count(*) from pg_stat_activity where wait_event = 'PgSleep'",
+    "mariadb": "select count(*) from information_schema.processlist where state = 'User sleep'",
+}
+BUSY = {
+    "postgresql": "select count(*) from pg_stat_activity where usename = 'his_import' and query ilike '%copy%' "
+    "and state = 'active'",
+    "mariadb": "select count(*) from information_schema.processlist where user = 'his_import' "
+    "and info like 'load data%'",
+}
+
+
+def kill(database: Database, process: subprocess.Popen[bytes], victim: str) -> None:
+    if victim == "importer":
+        process.kill()
+    elif victim == "interrupt":
+        process.send_signal(signal.SIGINT)
+    elif victim == "server":
+        database.crash()
+    elif victim == "connection":
+        (one,) = sessions(database)
+        database.sql(f"select pg_terminate_backend({one})" if database.engine == "postgresql" else f"kill {one}")
+    else:
+        client = {"postgresql": "psql", "mariadb": "mariadb"}[database.engine]
+        os.kill(next(child for child in children(process.pid) if command(child) == client), signal.SIGKILL)
+
+
+def children(parent: int) -> list[int]:
+    found = [(task / "children").read_text(encoding="ascii").split() for task in Path(f"/proc/{parent}/task").iterdir()]
+    return [int(one) for some in found for one in some]
+
+
+def command(process: int) -> str:
+    return Path(f"/proc/{process}/comm").read_text(encoding="utf-8").strip()
+
+
+def broken(database: Database, deliver: Callable[..., Path], mode: str, victim: str, *, late: bool, rows: int) -> None:
+    """Something dies while the file is loaded; the table is as before; the next run makes it equal to the file."""
+    bring(database.server, deliver(many(100000, 100, "旧")))
+    before = state(database)
+    path = deliver(many(100000, rows), mode=mode) if mode != "insert" else deliver(many(200000, rows))
+    if late:
+        database.sql(SLOW[database.engine])
+    process = start(database, path)
+    try:
+        wait(lambda: int(database.sql((ASLEEP if late else BUSY)[database.engine])) > 0, process)
+        kill(database, process, victim)
+        said = process.communicate(timeout=60)[1].decode()
+    finally:
+        process.kill()
+    assert process.returncode != 0
+    if victim in ("connection", "server", "client"):
+        assert "HostError" in said
+    if victim == "server":
+        database.start()
+    settle(database)
+    database.sql(FAST[database.engine])
+    assert state(database) == before
+    assert database.count("implops_import_log") == 1
+    _, loaded = bring(database.server, path)
+    assert loaded
+    expected = {"insert": before + printed(200000, rows), "upsert": printed(100000, rows),
+                "replace": printed(100000, rows)}  # fmt: skip
+    assert state(database) == expected[mode]
+
+
+@pytest.mark.parametrize("mode", ["insert", "upsert", "replace"])
+def test_killed_between_the_proof_and_the_commit_nothing_is_in(
+    database: Database, deliver: Callable[..., Path], mode: str
+) -> None:
+    broken(database, deliver, mode, "importer", late=True, rows=500)
+
+
+def test_killed_while_it_loads_nothing_is_in(database: Database, deliver: Callable[..., Path]) -> None:
+    broken(database, deliver, "insert", "importer", late=False, rows=60_000)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("late", [False, True], ids=["loading", "proved"])
+@pytest.mark.parametrize("victim", ["importer", "connection", "server", "client", "interrupt"])
+@pytest.mark.parametrize("mode", ["insert", "upsert", "replace"])
+def test_whatever_dies_the_table_is_as_it_was(
+    database: Database, deliver: Callable[..., Path], mode: str, victim: str, late: bool
+) -> None:
+    broken(database, deliver, mode, victim, late=late, rows=500 if late else 60_000)
