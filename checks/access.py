@@ -71,11 +71,20 @@ def unique(case):
 
 @check("ACC09", "user.expiry", severity="warn")
 def expiry(case):
-    about = case.fact(Security).expiry.get(case.site.ssh.user)
-    if about is None or about.days is None:
-        return case.good("∞", f"> {_SOON_DAYS} d")
-    found = f"{about.days} d"
-    return case.good(found, f"> {_SOON_DAYS} d") if about.days > _SOON_DAYS else case.bad(found, f"> {_SOON_DAYS} d")
+    """Of the account that deploys, and of those that services run as: when it ends, they end."""
+    accounts = case.fact(Security).expiry
+    wanted = [case.site.ssh.user, *_service_users(case)]
+    ends = {name: accounts[name].days for name in wanted if name in accounts and accounts[name].days is not None}
+    shown = f"> {_SOON_DAYS} d"
+    if not ends:
+        return case.good("∞", shown)
+    name = min(ends, key=lambda one: ends[one])
+    told = f"{ends[name]} d" if name == case.site.ssh.user else f"{name} {ends[name]} d"
+    return case.good(told, shown) if ends[name] > _SOON_DAYS else case.bad(told, shown)
+
+
+def _service_users(case):
+    return list(dict.fromkeys([*(one.name for one in case.plans("user")), *_SERVICE_USERS]))
 
 
 @check("ACC01", "ssh.reach", unit="ms", ceiling=True)
@@ -88,14 +97,19 @@ def reach(case):
 _SERVICE_USERS = ("postgres", "tomcat", "www-data", "bind", "implops-backup")
 
 
-@check("ACC10", "uid.same", scope="site", severity="warn")
+@check("ACC10", "uid.same", scope="site")
 def same_uid(case):
+    """A fault where files are shared over NFS, which knows only numbers; elsewhere worth knowing."""
     users = {one.host.name: one.fact(Security).users for one in case.cases}
+    shared = any(set(mount.fs) & {"nfs", "nfs4"} for spec in case.site.roles.values() for mount in spec.mounts.values())
     for one in case.cases:
         mine = users[one.host.name]
-        for user in _SERVICE_USERS:
+        for user in _service_users(one):
             others = {name: found[user] for name, found in users.items() if user in found and name != one.host.name}
             if user in mine and others:
                 wrong = " ".join(f"{name}={uid}" for name, uid in others.items() if uid != mine[user])
                 shown = f"{user} {mine[user]}"
-                yield one.host.name, one.bad(f"{shown} ≠ {wrong}", "=") if wrong else one.good(shown, "=")
+                yield (
+                    one.host.name,
+                    one.bad(f"{shown} ≠ {wrong}", "=", warn=not shared) if wrong else one.good(shown, "="),
+                )

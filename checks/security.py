@@ -71,8 +71,9 @@ def ports(case):
         about = planned.get(port)
         expected = PROCESSES.get(about.value, (about.value,)) if about else ()
         holders = sorted({name for one in listeners for name in one.processes or ("?",)})
-        strangers = [name for name in holders if name not in expected]
         after = about is not None and case.post(about)
+        # What the vendor's own program calls itself is the vendor's affair ("*").
+        strangers = [name for name in holders if name not in expected and not (after and expected == ("*",))]
         wanted = about.value if about and after else "—"
         if strangers:
             yield case.bad(f"{' '.join(strangers)} {listeners[0].address}", wanted, target=str(port), note="port_taken")

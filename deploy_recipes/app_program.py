@@ -27,8 +27,6 @@ OPEN_FILES = 65535
 START_SECONDS = 120
 # In a release: what it was made of. The service is started anew when this or its configuration changes.
 MARK = ".implops-release"
-# Engine -> what a JDBC address begins with, what follows the name of the database.
-URLS = {"postgresql": ("postgresql", ""), "mariadb": ("mariadb", "?useSsl=true&trustServerCertificate=true")}
 
 
 def wanted(site: Site, host: Host) -> bool:
@@ -51,7 +49,7 @@ def sets(site: Site, host: Host) -> list[tuple[str, str, str]]:
     return [
         ("directory", f"{RELEASES}/{site.system.name}", "root"),
         ("user", account(site), ""),
-        ("port", str(site.system.port), ""),
+        ("port", str(site.system.port), "java" if site.system.kind == "jar" else "*"),
         ("service", unit(site).removesuffix(".service"), ""),
     ]
 
@@ -72,9 +70,8 @@ def values(site: Site, host: Host) -> dict[str, Any]:
     }
     if site.database:
         database, db = site.database, site.only("db")
-        scheme, options = URLS[database.engine]
         found["database"] = {
-            "url": f"jdbc:{scheme}://{db.address}:{database.port}/{database.name}{options}",
+            "url": site.jdbc_url,
             "address": db.address,
             "port": database.port,
             "name": database.name,
@@ -232,16 +229,3 @@ def verify(site: Site, host: Host) -> list[probes.Probe]:
         probes.active(unit(site), stable_s=3),
         probes.tcp(host.address, site.system.port, deadline_s=START_SECONDS),
     ]
-
-
-def undo() -> None:
-    """Stops the program and takes its unit away; releases and ``shared`` stay."""
-    from pyinfra import host
-
-    from implops.deploy import ops
-
-    unit = host.data.unit
-    ops.bounded_shell(f"systemctl stop {unit}", unless=f"! systemctl is-active -q {unit}",
-                      name="recipe.app_program.stopped")  # fmt: skip
-    places = [f"/etc/systemd/system/{place}{unit}" for place in ("multi-user.target.wants/", "")]
-    ops.absent(places, name="recipe.app_program.unlinked")

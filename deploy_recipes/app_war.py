@@ -21,16 +21,6 @@ FILES = "/var/lib/implops/bundle/files"
 DRIVERS = {"postgresql": "org.postgresql.Driver", "mariadb": "org.mariadb.jdbc.Driver"}
 
 
-def url(site: Site) -> str:
-    """Where the application finds its database; MariaDB's driver has to be told to use TLS."""
-    database = site.database
-    assert database
-    place = f"{site.only('db').address}:{database.port}/{database.name}"
-    if database.engine == "mariadb":
-        return f"jdbc:mariadb://{place}?useSsl=true&trustServerCertificate=true"
-    return f"jdbc:postgresql://{place}"
-
-
 def wanted(site: Site, host: Host) -> bool:
     return bool(site.system and site.system.kind == "war" and site.web)
 
@@ -49,7 +39,7 @@ def params(site: Site, host: Host) -> dict[str, Any]:
         source = {
             "name": f"jdbc/{site.database.name}",
             "driver": DRIVERS[site.database.engine],
-            "url": url(site),
+            "url": site.jdbc_url,
             "user": site.database.app.role,
             "password": site.database.app.password.resolve(),
             "pool": site.pool,

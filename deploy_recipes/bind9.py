@@ -123,10 +123,3 @@ def verify(site: Site, host: Host) -> list[probes.Probe]:
         name = f"{alias}.{site.dns.zone}"
         found.append(probes.shell(f"dns:{name}", f'[ "$({ask} {name} A)" = {site.hosts[target].address} ]', **wait))
     return found
-
-
-def undo() -> None:
-    """Stops the server; the zones stay."""
-    from implops.deploy import ops
-
-    ops.service(["named.service"], enabled=False, name="recipe.bind9.stopped")

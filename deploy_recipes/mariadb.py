@@ -51,9 +51,6 @@ def native(password: str) -> str:
 def params(site: Site, host: Host) -> dict[str, Any]:
     database = site.database
     assert database
-    specs = [site.roles[role] for role in host.roles if role in site.roles]
-    mounts = [path for spec in specs for path, mount in spec.mounts.items() if mount.separate]
-    above = [path for path in mounts if PurePosixPath(database.data).is_relative_to(path)]
     passwords = {}
     for login in (database.app, database.import_):
         secret = login.password.resolve()
@@ -63,7 +60,7 @@ def params(site: Site, host: Host) -> dict[str, Any]:
     return {
         "series": SERIES[database.major],
         "data": database.data,
-        "mount": max(above, key=len, default=""),
+        "mount": site.mount_of(host, database.data),
         "charset": database.encoding,
         "collation": database.collation,
         "address": host.address,
@@ -312,10 +309,3 @@ def verify(site: Site, host: Host) -> list[probes.Probe]:
         probes.tcp(host.address, database.port),
         probes.shell(f"sql:{database.name}", ask),
     ]
-
-
-def undo() -> None:
-    """Stops the server; the data stays where it is."""
-    from implops.deploy import ops
-
-    ops.service([UNIT], enabled=False, name="recipe.mariadb.stopped")

@@ -101,11 +101,3 @@ def verify(site: Site, host: Host) -> list[probes.Probe]:
     assert site.web
     ports = [site.web.port, *([site.web.tls_port] if site.web.tls else [])]
     return [probes.active(UNIT), *(probes.tcp(host.address, port) for port in ports)]
-
-
-def undo() -> None:
-    """Takes the site out of nginx; other sites of the customer go on."""
-    from implops.deploy import ops
-
-    ops.absent([f"{ETC}/sites-enabled/implops"], name="recipe.nginx.unlinked")
-    ops.service([UNIT], enabled=False, name="recipe.nginx.stopped")

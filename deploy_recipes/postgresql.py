@@ -41,14 +41,6 @@ def sets(site: Site, host: Host) -> list[tuple[str, str, str]]:
     ]
 
 
-def _mount(site: Site, host: Host, data: str) -> str:
-    """The declared mount of its own that the data lies on, or empty."""
-    specs = [site.roles[role] for role in host.roles if role in site.roles]
-    paths = [path for spec in specs for path, mount in spec.mounts.items() if mount.separate]
-    above = [path for path in paths if PurePosixPath(data).is_relative_to(path)]
-    return max(above, key=len, default="")
-
-
 def params(site: Site, host: Host) -> dict[str, Any]:
     database = site.database
     assert database
@@ -61,7 +53,7 @@ def params(site: Site, host: Host) -> dict[str, Any]:
     return {
         "major": database.major,
         "data": database.data,
-        "mount": _mount(site, host, database.data),
+        "mount": site.mount_of(host, database.data),
         "encoding": database.encoding,
         "locale": database.locale,
         "zone": site.time.zone,

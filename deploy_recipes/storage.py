@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
 from typing import Any
 
 from implops.backup import jobs, keys
@@ -28,12 +27,9 @@ def sets(site: Site, host: Host) -> list[tuple[str, str, str]]:
 def params(site: Site, host: Host) -> dict[str, Any]:
     assert site.backup
     path = site.backup.repository.path
-    specs = [site.roles[role] for role in host.roles if role in site.roles]
-    mounts = [place for spec in specs for place, mount in spec.mounts.items() if mount.separate]
-    above = [place for place in mounts if PurePosixPath(path).is_relative_to(place)]
     return {
         "path": path,
-        "mount": max(above, key=len, default=""),
+        "mount": site.mount_of(host, path),
         "folders": [jobs.place(site, one) for one in jobs.sources(site)],
         "keys": [[one.address, keys.public(site, one)] for one in jobs.sources(site)],
     }

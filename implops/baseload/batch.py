@@ -48,7 +48,7 @@ class Batch:
             "import": mapping.name,
             "mapping": {"file": mapping.path.name, "sha256": mapping.sha256},
             "file": mapping.file.name,
-            "encoding": {"declared": mapping.source.encoding, "codec": shown_name(mapping.source.codec)},
+            "encoding": {"declared": mapping.source.declared, "codec": shown_name(mapping.source.codec)},
             "target": str(mapping.target),
             "mode": mapping.target.mode,
             "outcome": self.outcome,
@@ -86,6 +86,17 @@ class Batch:
                 "total": self.counted.rejected,
             },
         }
+        found["changes"] = {
+            column: {
+                rule: {
+                    "count": one.count,
+                    "samples": [[line, a[:_LONGEST], b[:_LONGEST]] for line, a, b in one.samples],
+                }
+                for rule, one in rules.items()
+            }
+            for column, rules in checked.changes.items()
+        }
+        found["notes"] = dict(checked.tally.notes)
         if self.rejects:
             found["rejects"] |= {"file": self.rejects[0], "sha256": self.rejects[1]}
         if checked.loaded:
@@ -141,12 +152,22 @@ def _sums(sums: Sums, cell: Cell) -> dict[str, Any]:
 def _conversion(name: str, mapping: Mapping) -> dict[str, Any]:
     column = mapping.columns[name]
     rules: dict[str, Any] = {"type": column.type}
-    for word in ("max", "pattern"):
-        if (value := getattr(column, word)) is not None:
+    bound = "length_" if column.kind == "text" else ""
+    for word, value in ((f"{bound}min", column.min), (f"{bound}max", column.max), ("pattern", column.pattern),
+                        ("default", column.default), ("dict", column.codes)):  # fmt: skip
+        if value is not None:
             rules[word] = value
-    rules |= {word: True for word in ("required", "unique") if getattr(column, word)}
+    rules |= {word: True for word in ("required", "unique", "multiline") if getattr(column, word)}
     if column.ref:
-        rules["ref"] = f"{column.ref.table}.{column.ref.match}"
+        rules["ref"] = str(column.ref)
+    if column.formats:
+        rules["formats"] = " ".join(column.formats)
+    if column.units:
+        rules["units"] = " ".join(f"{unit}×{factor}" for unit, factor in column.units.items())
+    if column.mapped:
+        rules["map"] = " ".join(f"{before}→{after}" for before, after in column.mapped.items())[:_LONGEST]
+    if column.clean:
+        rules["clean"] = list(column.clean)
     if column.allow:
         rules["allow"] = list(column.allow)
     source = None if column.source is None else str(column.source)

@@ -82,6 +82,11 @@ class Source(Part):
         return str(codec_of(self.encoding)) if self.encoding else "utf-8"
 
     @property
+    def declared(self) -> str:
+        """What the mapping says of the file's bytes: the encoding, or the format that brings its own."""
+        return self.encoding or self.format
+
+    @property
     def header_line(self) -> int:
         """The line of the header; without one, the last line above the data."""
         return self.skip[0] + self.header_row

@@ -68,9 +68,9 @@ class Tally:
     blank: int = 0
     rejected: int = 0
     last_line: int = 0
-    notes: dict[str, str] = field(default_factory=dict)
     row_hash: int = 0
     columns: dict[str, Sums] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from implops.baseload.codec import REFUSED, SIXTEEN, decoder
 from implops.baseload.mapping import Mapping
 from implops.baseload.rows import Block, Known, Tally
 from implops.baseload.rules import Field, Rules
-from implops.baseload.source import Bytes, shown
+from implops.baseload.source import Bytes, opened, shown
 from implops.baseload.target import Cell
 from implops.errors import DataError
 
@@ -34,8 +34,12 @@ def plain(mapping: Mapping, cells: Sequence[Cell]) -> bool:
     order, and nothing is cleaned, computed or replaced.
     """
     source, columns = mapping.source, mapping.columns.values()
+    with opened(mapping) as file:
+        # Excel's own first line, which the reader of rows.py knows.
+        marked = file.read(4).lower() == b"sep="
     return (
-        source.format in ("csv", "tsv")
+        not marked
+        and source.format in ("csv", "tsv")
         and source.model_fields_set <= _SOURCE
         and source.quote == '"'
         and source.codec not in SIXTEEN

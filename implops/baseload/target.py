@@ -17,7 +17,7 @@ from implops.strict_yaml import nearest
 LOG_TABLE = "implops_import_log"
 _GREATEST = {"int2": 2**15 - 1, "int4": 2**31 - 1, "int8": 2**63 - 1}
 _BOOL = {"1": "true", "0": "false", "": ""}
-_SAME = {"date": "date", "datetime": "timestamp", "time": "time", "bool": "bool"}
+_SAME = {"date": ("date",), "datetime": ("timestamp", "datetime"), "time": ("time",), "bool": ("bool", *_GREATEST)}
 _TEXTS = ("text", "varchar", "bpchar")
 
 
@@ -158,7 +158,7 @@ def _cell(mapping: Mapping, name: str, column: Column, there: TableColumn) -> Ce
         limit = min(limits) if limits else None
         field = Field(name, "text", required, limit, column.pattern, private_use=private,
                       least=column.shortest, multiline=column.multiline, charset=there.charset or "")  # fmt: skip
-    elif there.type == _SAME.get(kind) or (kind == "bool" and there.shown == "tinyint(1)"):
+    elif there.type in _SAME.get(kind, ()):
         field = Field(name, kind, required)
     elif kind == "int" and there.type in (*_GREATEST, "numeric"):
         # A numeric without limits takes what a bigint takes: more digits would be a code, not a count.
@@ -184,7 +184,7 @@ def known_pairs(server: Server, key: tuple[str, ...]) -> dict[str, str | None]:
     """What each value of a parent's column stands for: that row's value of another one, None when rows disagree."""
     schema, table, match, take = key
     found: dict[str, str | None] = {}
-    columns = [server.text(identifier(name)) for name in (match, take)]
+    columns = [server.text(identifier(match)), server.text(identifier(take))]
     for code, stored in server.values(columns, server.table(schema, table)):
         found[code] = stored if found.get(code, stored) == stored else None
     return found
@@ -196,11 +196,8 @@ def listed(server: Server, codes: Dictionary) -> set[str]:
     asked = " and ".join(
         f"{server.text(identifier(name))} = {server.literal(value)}" for name, value in codes.where.items()
     )
-    rows = server.values(
-        [server.text(identifier(str(codes.column)))],
-        server.table(schema or "public", table) + (f" where {asked}" if asked else ""),
-    )
-    return {row[0] for row in rows if row[0]}
+    tail = server.table(schema or "public", table) + (f" where {asked}" if asked else "")
+    return {row[0] for row in server.values([server.text(identifier(str(codes.column)))], tail)}
 
 
 def existing(

@@ -123,7 +123,7 @@ def close(seen: Iterable[Seen]) -> None:
 
 
 def ask_host(
-    site: Site, seen: Seen, scripts: list[Script], seconds: float = TRIP_SECONDS, *, hold: bool = False
+    site: Site, seen: Seen, scripts: list[Script], seconds: float | None = None, *, hold: bool = False
 ) -> Seen:
     with ExitStack() as stack:
         connection = stack.enter_context(connect(site, seen.host))
@@ -133,7 +133,7 @@ def ask_host(
             nonce = secrets.token_hex(8)
             text = assemble(probes, nonce)
             try:
-                result = _trip(connection, seen, text, seconds)
+                result = _trip(connection, seen, text, seconds or TRIP_SECONDS)
             except ConnectionLost as error:
                 # What the first trip told still counts.
                 if trip == 1:

@@ -24,6 +24,17 @@ How it works: one POSIX shell script a host in one trip with one sudo (`checks/p
 host sees of the others. Scripts write nothing on the target. Facts are typed (`implops/facts/`); what could not be read
 is Unknown with its reason, and a check that meets it becomes an error, never a pass.
 
+**reads** names the sections of a host's answer (`checks/probes/SECTION.sh`). With `--deep` come tests that load a host
+or take long: disks, bandwidth, proof of a path. Their cost is printed first and capped; a host that is busy (CPU04) or
+runs a database is left alone unless `--force-io` is given. Without `--deep` they are skipped, in one line.
+
+A waiver (`waive:` of the site file) is bound to check, host and value. It covers that value and better ones until its
+day; when the value is worse, or the day is past, the fault stands again and says why. One that names an unknown check
+or host, or meets no fault, is refused: it hides a mistake.
+
+Hosts of one role that are not alike (kernel, glibc, release, zone, language, MTU, speed, disks, JDK) are listed below
+the verdicts; from three hosts up the odd one is named. The last line says how much of the catalogue was measured.
+
 Measured with `make bench-check` (whole processes, 20 lab hosts on two cores, medians of 7 rounds): 3.6 s against 2.8 s
 for a bare program that runs the same scripts and throws the answers away (1.27 x), two round trips a host.
 

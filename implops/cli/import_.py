@@ -1,4 +1,4 @@
-"""``implops import …``: base data inspected, checked, loaded, proved, backed up, documented."""
+"""``implops import …``: base data inspected, mapped, checked, loaded, proved, backed up, documented."""
 
 from __future__ import annotations
 

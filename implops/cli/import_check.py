@@ -139,7 +139,7 @@ def _tell(session: Session, batch: Batch) -> None:
     if checked.loaded:
         session.story(texts.say("import.already", time=checked.loaded["committed_at"]))
         return
-    session.story(texts.say("import.checked", encoding=batch.mapping.source.encoding, bytes=proof.bytes,
+    session.story(texts.say("import.checked", encoding=batch.mapping.source.declared, bytes=proof.bytes,
                             rows=tally.rows, good=tally.good, rejected=tally.rejected))  # fmt: skip
     if 0 < proof.crlf < proof.lines:
         session.story(texts.say("import.noted_crlf", crlf=proof.crlf, lf=proof.lines - proof.crlf))
@@ -147,6 +147,14 @@ def _tell(session: Session, batch: Batch) -> None:
         session.story(texts.say("import.noted_bom"))
     if tally.blank:
         session.story(texts.say("import.noted_blank", count=tally.blank))
+    for key, value in tally.notes.items():
+        session.story(texts.say(f"import.{key}", value=value))
+    for name, rules in checked.changes.items():
+        for rule, change in rules.items():
+            line, before, after = change.samples[0]
+            session.story(texts.say("import.noted_changes", column=batch.mapping.columns[name].source,
+                                    rule=texts.say(f"import.rule.{rule}"), count=change.count, line=line,
+                                    before=before, after=after))  # fmt: skip
 
 
 def progress(session: Session, lines: int = 0) -> Callable[[int, int], None]:
@@ -189,7 +197,7 @@ def answer(session: Session, batches: list[Batch]) -> None:
         tally = one.counted
         read = one.checked is not None and one.checked.loaded is None
         counts = [str(value) if read else "—" for value in (tally.rows, tally.good, tally.rejected)]
-        table.add_row(one.mapping.file.name, one.mapping.target.table, one.mapping.source.encoding, *counts,
+        table.add_row(one.mapping.file.name, one.mapping.target.table, one.mapping.source.declared, *counts,
                       texts.say(f"import.outcome.{one.outcome}"))  # fmt: skip
     session.console.print(table)
     for one in batches:

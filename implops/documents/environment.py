@@ -140,8 +140,9 @@ def _actual(frame: Frame, verdict: dict[str, Any]) -> str:
         whole = "." in note and not note.startswith(("reason.", "baseline."))
         told = error_text({"key": note if whole else f"check.note.{note}", "params": params}, frame.language)
     if "lapsed" in params:
-        lapsed = frame.say(f"check.lapsed.{params['lapsed']}", **params)
-        told = f"{told};{lapsed}" if told else lapsed
+        told = ";".join(filter(None, (told, frame.say(f"check.lapsed.{params['lapsed']}", **params))))
+    if verdict.get("configured", verdict["actual"]) not in ("", verdict["actual"]):
+        told = ";".join(filter(None, (told, frame.say("check.kept", value=verdict["configured"]))))
     if not told:
         return str(verdict["actual"])
     return told if verdict["actual"] == "—" else f"{verdict['actual']}({told})"

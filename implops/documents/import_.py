@@ -217,21 +217,29 @@ def _mapped(frame: Frame, batches: list[_Batch]) -> Table:
     for batch in batches:
         for one in batch.given["map"]:
             source = one["from"] if one["from"] is not None else frame.say("form_import.constant", value=one["value"])
-            rows.append((batch.file, source, mono(one["to"]), _conversion(frame, one["rules"])))
+            changes = batch.given.get("changes", {}).get(one["to"], {})
+            rows.append((batch.file, source, mono(one["to"]), _conversion(frame, one["rules"], changes)))
         rows += [(batch.file, ignored, "—", frame.say("form_import.ignored")) for ignored in batch.given["ignored"]]
     return Table(frame.say("form_import.annex_map"), columns, tuple(rows), empty=frame.say("form_import.none"))
 
 
-def _conversion(frame: Frame, rules: dict[str, Any]) -> str:
+def _conversion(frame: Frame, rules: dict[str, Any], changes: dict[str, Any]) -> str:
+    """The rules of a column, and how often each changed a value, with the first change."""
     words = [frame.say(f"form_import.type.{rules['type'].partition('(')[0]}", type=rules["type"])]
-    for name in ("required", "unique"):
+    for name in ("required", "unique", "multiline"):
         if rules.get(name):
             words.append(frame.say(f"form_import.rule.{name}"))
-    for name in ("max", "pattern", "ref"):
+    for name in ("length_min", "length_max", "min", "max", "pattern", "default", "dict", "ref", "formats", "units",
+                 "map"):  # fmt: skip
         if name in rules:
             words.append(frame.say(f"form_import.rule.{name}", value=rules[name]))
     if rules.get("allow"):
         words.append(frame.say("form_import.rule.allow"))
+    words += [frame.say(f"import.rule.{name}") for name in rules.get("clean", []) if name not in changes]
+    for name, change in changes.items():
+        line, before, after = change["samples"][0]
+        words.append(frame.say("form_import.changed", rule=frame.say(f"import.rule.{name}"), count=change["count"],
+                               line=line, before=before, after=after))  # fmt: skip
     return frame.say("form_import.and").join(words)
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from datetime import date
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, model_validator
@@ -483,6 +483,21 @@ class Site(Part):
         data = json.dumps(self.model_dump(mode="json", by_alias=True), sort_keys=True, ensure_ascii=False)
         # Paths are resolved against the folder of the site file, which may move between the check and the deploy.
         return hashlib.sha256(data.replace(str(self.base), ".").encode()).hexdigest()
+
+    def mount_of(self, host: Host, path: str) -> str:
+        """The declared mount of its own that a path of the host lies on, or empty."""
+        specs = [self.roles[role] for role in host.roles if role in self.roles]
+        mounts = [place for spec in specs for place, mount in spec.mounts.items() if mount.separate]
+        return max((one for one in mounts if PurePosixPath(path).is_relative_to(one)), key=len, default="")
+
+    @property
+    def jdbc_url(self) -> str:
+        """Where the application finds its database; MariaDB's driver has to be told to use TLS."""
+        assert self.database
+        engine, options = self.database.engine, ""
+        if engine == "mariadb":
+            options = "?useSsl=true&trustServerCertificate=true"
+        return f"jdbc:{engine}://{self.only('db').address}:{self.database.port}/{self.database.name}{options}"
 
     @property
     def backend_port(self) -> int:

@@ -11,6 +11,9 @@ import pytest
 from power import implops, ssh, write_site
 
 from implops import lab
+from implops.check import gather, registry
+from implops.check.judge import Scene, judge
+from implops.check.limits import Limits
 from implops.site import Site, load
 from implops.store import Store
 
@@ -94,6 +97,29 @@ def test_a_changed_host_key_is_refused_and_named(site: Site) -> None:
         site.known_hosts.write_text(kept, encoding="ascii")
     assert found["db1", "ACC03", ""]["state"] == "fail"
     assert found["db1", "MEM01", ""]["state"] == "absent"
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("sleep 30", "absent"),  # it lets us in and says nothing
+        ("head -c 52428800 /dev/zero | tr '\\0' x", "error"),  # 50 MB before the first word
+        ("head -c 100000 /dev/urandom", "pass"),  # garbage before the first word
+    ],
+)
+def test_a_host_that_hangs_or_floods_is_its_own_trouble(
+    site: Site, line: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gather, "TRIP_SECONDS", 8.0)
+    checks = registry.load(None)
+    with fault(site, "sto1", f"cd /home/deploy; cp -p .bashrc .kept; sed -i \"1i {line}\" .bashrc",
+               "cd /home/deploy; mv .kept .bashrc"):  # fmt: skip
+        seen = gather.gather(site, [], list(site.hosts.values()))
+    made = Scene(site, seen, [], {}, Limits(site, checks))
+    found = {(one.host, one.id): one.state for one in judge(made, checks, ["CPU01", "MEM01", "OS05"])}
+    assert {state for (host, _), state in found.items() if host == "sto1"} == {reason}
+    assert {state for (host, _), state in found.items() if host != "sto1"} <= {"pass", "warn"}
+    assert sum(map(len, seen["sto1"].raw.values())) <= gather.OUTPUT_LIMIT * 2
 
 
 def test_without_sudo_what_only_root_sees_is_not_measured(site: Site) -> None:

@@ -1,4 +1,4 @@
-"""Paths proved by echo, the network between hosts, shares: every fault is seen for what it is, nothing stays behind."""
+"""Paths proved by echo, the network between hosts, shares: each fault seen for what it is, nothing left behind."""
 
 from __future__ import annotations
 
@@ -207,9 +207,8 @@ def test_a_firewall_that_forgets_a_slow_link_and_a_server_that_does_not_greet(si
         (flow, f'{flow}  - {{from: app, to: "{outside}", external: true}}\n'),
     ):
         on(site, "sto1", f"systemd-run -q --unit=mute perl -e '{MUTE}' 8443")
-        net(site, "db1", "sysctl -qw net.netfilter.nf_conntrack_tcp_timeout_established=3 "
-            "net.netfilter.nf_conntrack_tcp_loose=0; "
-            "iptables -A INPUT -m conntrack --ctstate INVALID -j DROP")  # fmt: skip
+        forget = "net.netfilter.nf_conntrack_tcp_timeout_established=3 net.netfilter.nf_conntrack_tcp_loose=0"
+        net(site, "db1", f"sysctl -qw {forget}; iptables -A INPUT -m conntrack --ctstate INVALID -j DROP")
         net(site, "app1", "tc qdisc add dev host0 root tbf rate 20mbit burst 64k latency 300ms")
         try:
             found = checked(site, "--deep", "--force-io")

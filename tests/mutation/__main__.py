@@ -25,6 +25,7 @@ from mutation.fault import Fault
 
 SCENES = ("bare", "deployed", "mariadb")
 EDITS = {"bookworm": lambda text: text, "trixie": catalogue.of_trixie, "mariadb": catalogue.of_mariadb}
+HOSTS = {"bookworm": ("bare", "deployed"), "mariadb": ("mariadb",), "trixie": ("bare", "deployed")}
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
@@ -46,6 +47,7 @@ def say(line: str) -> None:
 
 
 def deploy(site: Site) -> None:
+    implops("check", site.path, code=None)
     implops("bundle", "build", site.path, timeout=900)
     implops("deploy", site.path, "--yes", timeout=900)
 
@@ -58,8 +60,13 @@ def on_hosts(kind: str, faults: list[Fault], scenes: tuple[str, ...]) -> tuple[l
         bench = Bench(site, implops)
         for scene in scenes:
             if scene != "bare":
-                implops("check", site.path, code=None)
-                deploy(site)
+                try:
+                    deploy(site)
+                except AssertionError as error:
+                    # Its faults count as missed: nothing was seen of them.
+                    say(str(error))
+                    alarms.append(f"{kind}: could not be deployed")
+                    break
             chosen = [one for one in faults if one.scene == scene]
             alarms += _told(kind, scene, bench.learn())
             if any(one.deep for one in chosen):
@@ -98,16 +105,19 @@ def main() -> int:
     scenes = tuple(one for one in SCENES if not part or any(fault.scene == one for fault in faults))
     outcomes: list[Outcome] = []
     alarms: list[str] = []
-    hosts = {"bookworm": ("bare", "deployed"), "mariadb": ("mariadb",), "trixie": ("bare", "deployed")}
-    for kind, shown in hosts.items():
-        chosen = tuple(one for one in shown if one in scenes)
-        if chosen and not (part and kind == "trixie"):
-            more, told = on_hosts(kind, [] if kind == "trixie" else faults, chosen)
-            outcomes, alarms = outcomes + more, alarms + told
     proofs = [] if part else recorded.prove()
-    total = page.totals(list(registry.load(None)), outcomes, proofs, alarms)
-    if not part:
-        page.write(outcomes, proofs, alarms, total)
+    ids = sorted({one.id for one in faults}) if part else list(registry.load(None))
+    total: dict[str, int] = {}
+    for kind, shown in HOSTS.items():
+        chosen = tuple(one for one in shown if one in scenes)
+        if not chosen or (part and kind == "trixie"):
+            continue
+        more, told = on_hosts(kind, [] if kind == "trixie" else faults, chosen)
+        outcomes, alarms = outcomes + more, alarms + told
+        total = page.totals(ids, outcomes, proofs, alarms)
+        if not part:
+            # After each kind of hosts: a run that is cut short has told what it saw.
+            page.write(outcomes, proofs, alarms, total)
     for one in outcomes:
         if part or not one.good:
             print(page.line(one))

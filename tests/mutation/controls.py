@@ -4,13 +4,17 @@ exactly at ``want``, and one step beyond each.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from implops.check.judge import NAMEPLATE_PERCENT
 from implops.check.limits import Limit
+from mutation import recorded
 
 Lines = dict[str, str | tuple[str, ...]]
+# What this machine measured of a host, in the place of a section.
+LOGIN = "@login"
 # host -> section -> lines
 Answers = dict[str, dict[str, Lines]]
 
@@ -55,12 +59,10 @@ def _df(host: str, column: str) -> Callable[[int], Answers]:
             used, free = value * 1000, (100 - value) * 1000
         elif column == "inodes":
             left = inodes // 100 * value
-        mount = "/data" if host == "db1" else "/"
-        paths = {"db1": (mount, mount), "app1": ()}[host]
-        targets = (*paths, "/", "/", "/", "/", "/")
+        asked = re.findall(r"(?m)^parent\t\S+ (\S+)$", recorded.answers(recorded.site())[host][1].decode())
         return {host: {"disks": {
-            "dfk": tuple(f"/dev/x {size} {used} {free} 1% {one}" for one in targets),
-            "dfi": tuple(f"/dev/x {inodes} {inodes - left} {left} 1% {one}" for one in targets),
+            "dfk": tuple(f"/dev/x {size} {used} {free} 1% {one}" for one in asked),
+            "dfi": tuple(f"/dev/x {inodes} {inodes - left} {left} 1% {one}" for one in asked),
         }}}  # fmt: skip
 
     return put
@@ -80,7 +82,26 @@ def _tracking(milliseconds: int) -> str:
     return f"0A4D010D,10.77.1.13,9,1795646314.78,{milliseconds / 1000:.9f},0.0,0.0,0.1,0.0,2.4,0.0,0.0,1.0,Normal"
 
 
+def _flow(milliseconds: int) -> Answers:
+    """Five connections of the same length."""
+    times = " ".join(f"{n * 10**9} {n * 10**9 + milliseconds * 1000}" for n in range(1, 6))
+    return {"app1": {"flows": {"flow": (f"10.77.1.14:22:tcp 0 open {times}",)}}}
+
+
+def _pings(lost: int) -> Answers:
+    return {"app1": {"paths": {"path": (f"10.77.1.14 1500 good 100 {100 - lost}",)}}}
+
+
+def _login(milliseconds: int) -> Answers:
+    # Measured by this machine: not in the host's answer.
+    return {"app1": {LOGIN: {"login_ms": str(milliseconds)}}}
+
+
 CONTROLS = [
+    Control("ACC01", "app1", _login),
+    Control("ACC06", "app1", _login),
+    Control("NET03", "app1", _flow, target="→ sto1:22/tcp"),
+    Control("NET04", "app1", _pings, target="→ sto1"),
     Control("CPU01", "app1", one("app1", "cpu", "online"), fires="error"),
     Control("CPU04", "app1", one("app1", "cpu", "loadavg", lambda value: f"{value * 2 / 100:.2f} 1 1 1/1 1")),
     Control("MEM01", "db1", one("db1", "memory", "MemTotal", _kib), step=10**8, nameplate=True),

@@ -22,12 +22,13 @@ and 13, bare and deployed, have to be silent.
 
 def totals(ids: Sequence[str], outcomes: Sequence[Outcome], proofs: Sequence[Proof], alarms: Sequence[str]
            ) -> dict[str, int]:  # fmt: skip
-    """Ids by what came of all their faults together."""
+    """Ids by what came of all their faults together. An id that nothing was tried of is missed."""
     missed = {one.fault.id for one in outcomes if one.missed}
     stray = {one.fault.id for one in outcomes if one.collateral} - missed
     caught = {one.fault.id for one in outcomes} - missed - stray
     recorded = {one.id for one in proofs if not one.missed} - {one.fault.id for one in outcomes}
     missed |= {one.id for one in proofs if one.missed}
+    missed |= set(ids) - caught - stray - recorded
     return {
         "caught": len(caught), "missed": len(missed), "collateral": len(stray), "recorded": len(recorded),
         "false_alarms": len(alarms), "total": len(ids),

@@ -16,7 +16,8 @@ from implops.check.gather import Seen, kinds
 from implops.check.judge import Scene, judge
 from implops.check.limits import Limits
 from implops.check.model import Verdict
-from implops.facts.base import build
+from implops.facts.base import Unknown, build
+from implops.facts.clock import Start
 from implops.facts.script import parse
 from implops.site import Site, load
 from implops.store import Store
@@ -111,16 +112,19 @@ def answers(site: Site) -> dict[str, dict[int, bytes]]:
             for name in site.hosts}  # fmt: skip
 
 
-def look(site: Site, told: dict[str, dict[int, bytes]], only: str) -> list[Verdict]:
+def look(site: Site, told: dict[str, dict[int, bytes]], only: str, login_ms: int = 0) -> list[Verdict]:
     """Verdicts of one check over answers, nothing deployed and nothing planned."""
     seen = {}
     for name, trips in told.items():
-        one = Seen(site.hosts[name], sent=0, received=0)
+        one = Seen(site.hosts[name], login_ms=login_ms)
         for trip, raw in trips.items():
             nonce = _NONCE.search(raw)
             wanted = [kind for kind in kinds() if kind.trip == trip]
             answer = parse(raw, nonce[1].decode() if nonce else "", [kind.section for kind in wanted])
             one.facts.update({kind: build(kind, answer.sections[kind.section]) for kind in wanted})
+        start = one.fact(Start)
+        # As if every trip had taken no time: only the differences between the hosts count.
+        one.ahead = None if isinstance(start, Unknown) or isinstance(start.ask("at"), Unknown) else start.at
         seen[name] = one
     return judge(Scene(site, seen, [], {}, Limits(site, checks())), checks(), [only])
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from mutation import catalogue, recorded
-from mutation.bench import batches
-from mutation.controls import CONTROLS, Control, beyond
+from mutation import catalogue, page, recorded
+from mutation.bench import Outcome, batches
+from mutation.controls import CONTROLS, LOGIN, Control, beyond
 from mutation.fault import Fault, shell
 
+from implops import kit
 from implops.check.limits import Limit, Limits
 
 CHECKS = recorded.checks()
@@ -22,6 +23,12 @@ def test_a_fault_names_checks_that_exist_and_gives_reasons() -> None:
         named = {one.id} | {id.rpartition("/")[2] for id in one.follows} - {"*"}
         assert named <= known, one.what
         assert all(one.follows.values()), one.what
+
+
+def test_every_check_has_a_fault_on_a_host_or_a_reason_why_not() -> None:
+    on_hosts, noted = {one.id for one in FAULTS}, {one.id for one in recorded.FAULTS}
+    assert not set(CHECKS) - on_hosts - noted
+    assert all(one.why for one in recorded.FAULTS)
 
 
 def test_faults_that_could_meet_are_put_apart() -> None:
@@ -49,11 +56,15 @@ def test_a_recorded_fault_is_caught(proof: recorded.Proof) -> None:
 def _said(control: Control, value: int) -> str:
     site = recorded.site()
     told = recorded.answers(site)
+    login_ms = 0
     for host, sections in control.put(value).items():
         for section, lines in sections.items():
+            if section == LOGIN:
+                login_ms = int(str(lines["login_ms"]))
+                continue
             trip = recorded.trip_of(told[host], section)
             told[host][trip] = recorded.edit(told[host][trip], section, lines)
-    found = [one for one in recorded.look(site, told, control.id) if one.host == control.host]
+    found = [one for one in recorded.look(site, told, control.id, login_ms) if one.host == control.host]
     chosen = [one for one in found if not control.target or one.result.target == control.target]
     return chosen[0].state
 
@@ -70,3 +81,27 @@ def test_at_the_limit_nothing_fires_and_one_step_beyond_it_does(control: Control
     if limit.need is not None:
         assert _said(control, limit.need) == ("pass" if limit.want in (None, limit.need) else "warn")
         assert _said(control, beyond(limit.need, control, ceiling=check.ceiling)) == (control.fires or check.severity)
+
+
+def test_every_edit_of_the_site_file_finds_its_place() -> None:
+    shipped = kit.annotated_site().read_text(encoding="utf-8")
+    texts = {"bare": shipped, "deployed": shipped, "mariadb": catalogue.of_mariadb(shipped)}
+    catalogue.of_trixie(shipped)
+    words = {f"@{host.name}@": host.address for host in recorded.site().hosts.values()}
+    words |= {"@net@": "10.77.1", "@gateway@": "10.77.1.1"}
+    for one in FAULTS:
+        for old, _ in (pair for step in one.steps for pair in step.edit):
+            for word, value in words.items():
+                old = old.replace(word, value)
+            assert texts[one.scene].count(old) == 1, (one.id, old)
+
+
+def test_totals_count_ids_and_what_was_not_tried_is_missed() -> None:
+    def outcome(id: str, **more: Any) -> Outcome:
+        return Outcome(Fault(id, "db1", id, (), "fail", "x"), **more)
+
+    tried = [outcome("OS01"), outcome("OS01", missed="why"), outcome("OS02", collateral=["x"]), outcome("OS03")]
+    proof = recorded.Proof("LIM10", "why", "what", "fail", "1", "")
+    assert page.totals(["OS01", "OS02", "OS03", "OS04", "LIM10"], tried, [proof], ["alarm"]) == {
+        "caught": 1, "missed": 2, "collateral": 1, "recorded": 1, "false_alarms": 1, "total": 5,
+    }  # fmt: skip
