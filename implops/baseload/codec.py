@@ -36,8 +36,8 @@ STORED = {
     "euc_kr": "euc_kr", "sql_ascii": "ascii", "win1252": "cp1252",
 }  # fmt: skip
 _NAMES = {name: codec for codec, (_, _, others) in CODECS.items() for name in (codec, *others)}
-# Lead bytes alone that code page 932 maps to C1 and to a no-break space: never text.
-REFUSED = {"cp932": "\x80\xa0"}
+# Lead bytes alone (80, A0, FD to FF) that code page 932 maps to C1 and to private use: never text.
+REFUSED = {"cp932": "\x80\xa0\uf8f0\uf8f1\uf8f2\uf8f3"}
 
 
 def _euro(error: UnicodeError) -> tuple[str, int]:

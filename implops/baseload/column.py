@@ -154,6 +154,8 @@ def fault(column: Column, *, key: bool) -> tuple[str, dict[str, Any]] | None:
         return "constant", {}
     if kind != "text" and (column.pattern or column.multiline or (column.mapped and kind == "bool")):
         return "text_only", {"type": column.type}
+    if column.ref and column.ref.take and kind != "text":
+        return "take_type", {"type": column.type}
     if column.units and kind not in ("int", "decimal"):
         return "numbers_only", {"type": column.type}
     for step in column.clean:

@@ -146,7 +146,7 @@ def fault_of(field: Field, value: str, form: re.Pattern[str], strange: re.Patter
 
 def strange_in(field: Field, refused: str) -> re.Pattern[str]:
     """Characters that are no text in this column."""
-    bad = _CONTROL + "".join(f"\\x{ord(one):02x}" for one in refused) + ("" if field.private_use else _PRIVATE)
+    bad = _CONTROL + "".join(f"\\u{ord(one):04x}" for one in refused) + ("" if field.private_use else _PRIVATE)
     return re.compile(f"[{bad}]")
 
 
@@ -155,7 +155,7 @@ class Rules:
 
     def __init__(self, fields: list[Field], delimiter: str, quote: str, refused: str = "") -> None:
         self.fields, self.delimiter, self.quote = fields, delimiter, quote
-        self._bad = _CONTROL + "".join(f"\\x{ord(one):02x}" for one in refused)
+        self._bad = _CONTROL + "".join(f"\\u{ord(one):04x}" for one in refused)
         cells = [self._cell(field) for field in fields]
         row = re.escape(delimiter).join(cells) + r"\r?\n"
         self.run = re.compile(f"(?:{row})*" + "+" * POSSESSIVE)

@@ -153,6 +153,10 @@ def _cell(mapping: Mapping, name: str, column: Column, there: TableColumn) -> Ce
     private = "private_use" in column.allow
     kind, field = column.kind, None
     signed = column.min != "0"
+    if column.ref and column.ref.take:
+        # The file's value is looked up; what is stored comes from the parent and has its type.
+        return Cell(name, column, Field(name, "text", required, column.longest, column.pattern, private_use=private),
+                    there.type, there.behind)  # fmt: skip
     if kind == "text" and there.type in _TEXTS:
         limits = [one for one in (column.longest, there.limit) if one is not None]
         limit = min(limits) if limits else None

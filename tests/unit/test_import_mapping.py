@@ -61,6 +61,7 @@ def test_a_good_mapping_is_read_whole(tmp_path: Path) -> None:
         ("max: 60", "type: date, formats: [YYYY/DD]", "import.mapping.format", 8),
         ("max: 60", "type: bool, formats: [是]", "import.mapping.format", 8),
         ("max: 60", "formats: [YYYY]", "import.mapping.formats_type", 8),
+        ("max: 60", "type: int, ref: {table: t, match: a, take: b}", "import.mapping.take_type", 8),
         ("max: 60", "units: {kg: 1}", "import.mapping.numbers_only", 8),
         ("max: 60", "type: int, units: {kg: 0}", "import.form.unit", 8),
         ("table: city", "table: city, mode: upsert, replace_where: {name: x}", "import.mapping.replace_mode", 3),
