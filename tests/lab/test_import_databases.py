@@ -164,7 +164,7 @@ def test_a_dry_run_leaves_nothing(database: Database, deliver: Callable[..., Pat
 
 
 def test_batches_carry_their_log_rows_and_are_resumed(database: Database, deliver: Callable[..., Path]) -> None:
-    path = deliver(many(100000, 60_000), more="batch: 20000\n")
+    path = deliver(many(100000, 30_000), more="batch: 10000\n")
     process = start(database, path)
     wait(lambda: database.count("implops_import_log") >= 1, process)
     os.kill(process.pid, signal.SIGKILL)
@@ -181,7 +181,7 @@ def test_batches_carry_their_log_rows_and_are_resumed(database: Database, delive
     else:
         assert loaded.resumed == there
         assert loaded.batches + batches == database.count("implops_import_log")
-    assert state(database) == printed(100000, 60_000)
+    assert state(database) == printed(100000, 30_000)
     assert bring(database.server, path)[1] is None
 
 
