@@ -10,7 +10,7 @@ from typing import Any
 
 from implops.deploy import probes
 from implops.site import Host, Site
-from implops.site.model import TOMCAT_PORT
+from implops.site.part import TOMCAT_PORT
 
 META = {"id": "tomcat", "roles": ("app",), "needs": ("jdk",), "timeout": 900, "rolling": True}
 

@@ -22,7 +22,7 @@ from implops.bundle.archive import Bundle, Kind
 from implops.bundle.closure import RELEASES, Closure, Deb, Say
 from implops.errors import DataError, GateRefused, InputError, SiteError
 from implops.site import Site, releases
-from implops.site.model import ARCH
+from implops.site.part import ARCH
 from implops.units import format_size
 
 

@@ -27,7 +27,7 @@ from implops import texts
 from implops.bundle import sources
 from implops.bundle.apt import complaint
 from implops.errors import KitError, MachineError
-from implops.site.model import ARCH
+from implops.site.part import ARCH
 from implops.units import format_size
 
 Say = Callable[[str], None]

@@ -10,7 +10,9 @@ from typing import Protocol
 
 from implops.errors import SiteError
 from implops.site import releases
-from implops.site.model import MODULE_KINDS, ROLES, Site
+from implops.site.model import Site
+from implops.site.part import ROLES
+from implops.site.software import MODULE_KINDS
 
 # Engine -> the majors that recipes know, the encoding that holds every character, the name of its own administrator.
 _ENGINES = {"postgresql": ((15, 17), "UTF8", "postgres"), "mariadb": ((10, 11), "utf8mb4", "root")}

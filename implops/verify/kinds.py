@@ -13,7 +13,7 @@ import paramiko
 from implops.errors import HostError
 from implops.remote import Connection, Result
 from implops.site import Site
-from implops.site.model import Module
+from implops.site.software import Module
 
 SECONDS = 15
 # The end of a log is what tells about now.

@@ -29,7 +29,7 @@ from implops import certificates, texts
 from implops.errors import HostError
 from implops.remote import Connection, ConnectionLost
 from implops.site import Host, Site
-from implops.site.model import Module
+from implops.site.software import Module
 from implops.verify.kinds import ask as ask_kind
 from implops.verify.kinds import fault as _fault
 from implops.verify.kinds import subject

@@ -15,7 +15,7 @@ import pytest
 
 from implops.errors import HostError
 from implops.site import Site
-from implops.site.model import Expect, Module
+from implops.site.software import Expect, Module
 from implops.verify import modules
 
 PAGE = "<html><head><title>物料</title></head><body>{}</body></html>"
