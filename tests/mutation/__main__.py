@@ -99,7 +99,7 @@ def main() -> int:
         return 0
     part = bool(given.only or given.short)
     faults = [one for one in catalogue.load() if not given.only or one.id in given.only]
-    faults = [one for one in faults if one.short or not given.short]
+    faults = [one for one in faults if (one.short or not given.short) and given.scene in (None, one.scene)]
     proofs = recorded.prove()
     ids = list(registry.load(None))
     seen: page.Parts = {}
