@@ -12,7 +12,11 @@ from mutation.fault import Fault, change, net, python, shell, site
 if TYPE_CHECKING:
     from mutation.bench import Bench
 
-_AWAY = {"*": "a host that lets nobody in answers none of the other questions"}
+_AWAY = {
+    "*": "a host that lets nobody in answers none of the other questions",
+    "app1/TIM03": "when all others are away, nobody is left to compare with",
+    "app1/ACC10": "when all others are away, nobody is left to compare with",
+}
 
 
 def _keys(other: str | None) -> Callable[[Bench, str], Callable[[], None]]:

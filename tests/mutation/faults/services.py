@@ -68,7 +68,8 @@ FAULTS = [
     Fault("APP02", "app1", "another web server runs",
           (shell("cp /usr/bin/systemd-socket-activate /usr/local/bin/nginx; "
                  "systemd-run -q --unit=web /usr/local/bin/nginx -a -l 0.0.0.0:8088 /bin/cat; sleep 0.3",
-                 "systemctl stop web; rm /usr/local/bin/nginx"),), "warn", "nginx", short=True),
+                 "systemctl stop web; rm /usr/local/bin/nginx"),), "warn", "nginx",
+          follows={"OS12": "a server that runs is also left from earlier"}, short=True),
     Fault("OS11", "sto1", "the kernel complains about a disk",
           (program("/usr/bin/dmesg", "echo '[12.3] I/O error, dev sda, sector 4096 op 0x0:(READ)'"),), "warn", "1",
           kind="S"),

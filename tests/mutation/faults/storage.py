@@ -59,7 +59,7 @@ def _scheduler(bench: Bench, host: str) -> Callable[[], None]:
 FAULTS = [
     Fault("DSK01", "db1", "the data disk is not mounted, its directory is there", (away("/data"),), "fail", "/",
           target="/data", short=True,
-          follows={"DSK05": "the directory lies on the root's filesystem", "DSK07": "a mount that is not there"}),
+          follows={"DSK05": "the directory lies on the root's filesystem", "DSK07": "a mount that is not there", "DSK12": "nor the disk below it"}),
     Fault("DSK02", "db1", "a disk of 10 GiB where 20 GB are needed", (disk("/data", "10G", "mkfs.xfs -q"),), "fail",
           re.compile(r"9\.9[0-9]* GiB"), target="/data", short=True),
     Fault("DSK03", "db1", "the data disk is nearly full", (shell("fallocate -l 17G /data/big", "rm /data/big",
