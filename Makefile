@@ -4,7 +4,7 @@ SHELL := /bin/sh
 PY := .venv/bin/python
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup demo test test-unit test-lab test-full kill-test lint bench bench-check bench-deploy mutation docs offline-kit fresh-test clean
+.PHONY: help setup demo test test-unit test-lab test-full kill-test lint bench bench-check bench-deploy bench-import mutation docs offline-kit fresh-test clean
 
 help:           ## this list
 	@sed -n 's/^\([a-z-]*\): .*##/  make \1  -/p' Makefile
@@ -39,10 +39,14 @@ lint: setup     ## ruff, mypy --strict, direction of imports
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-bench: bench-check bench-deploy   ## all benchmarks
+bench: bench-check bench-deploy bench-import   ## all benchmarks
 
 bench-check: setup   ## implops check against the bare floor and peers on 20 lab hosts, and on 100
 	$(PY) bench/bench_check.py
+
+bench-import: setup  ## implops import against bare psql / LOAD DATA on the same path (pgloader in the same run)
+	command -v pgloader >/dev/null || apt-get install -y -qq pgloader >/dev/null
+	$(PY) bench/bench_import.py
 
 bench-deploy: setup   ## implops deploy against the bare floor, and its second run against pyinfra's CLI and Ansible
 	$(PY) bench/bench_deploy.py

@@ -225,7 +225,7 @@ def _accounts(d: Any) -> None:
     wants += [_account(d.app, one, "mysql_native_password", native(d.passwords[d.app])) for one in d.app_addresses]
     for user, host, words in (
         (d.owner, "localhost", _OWNER),
-        (d.import_, "localhost", ROWS),
+        (d.import_, "localhost", (*ROWS, "CREATE TEMPORARY TABLES")),  # an upsert is staged
         *((d.app, one, (*ROWS, "EXECUTE")) for one in d.app_addresses),
     ):
         wants.append(_rights(d.database, user, host, words))

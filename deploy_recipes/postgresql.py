@@ -280,9 +280,11 @@ def _rights(d: Any) -> None:
             f"alter schema public owner to {d.owner};",
         ),
         ops.Want(
-            _granted(database, users, [f"{user}=CONNECT" for user in users]),
+            # An upsert is staged in a temporary table.
+            _granted(database, users, [*(f"{user}=CONNECT" for user in users), f"{d.import_}=TEMPORARY"]),
             f"revoke all on database {d.database} from public, {both};\n"
-            f"grant connect on database {d.database} to {both};",
+            f"grant connect on database {d.database} to {both};\n"
+            f"grant temporary on database {d.database} to {d.import_};",
         ),
         ops.Want(
             _granted(schema, users, [f"{user}=USAGE" for user in users]),

@@ -141,9 +141,10 @@ def tell(story: Story) -> None:
     story.implops(
         "record", "approve", site, "--subject", "import", "--approver", "项目经理 李工", "--reason", "上线初始化"
     )
-    story.implops("import", "run", site, "--yes", code=2)
-    story.phase("改正编码后导入,随后完整备份")
+    story.implops("import", "check", site, code=2)
+    story.phase("改正编码后校验、导入,随后完整备份")
     declare("gb18030")
+    story.implops("import", "check", site)
     story.implops("import", "run", site, "--yes")
     story.phase("系统检查")
     story.implops("verify", site)

@@ -144,7 +144,7 @@ def check(
     if done:
         return Checked(mapping, proof, table, cells, Tally(), [], done)
     resuming = bool(mapping.batch and logged(server, mapping, proof.sha256))
-    reader = open_reader(server, mapping, table, cells, pending, resuming=resuming, collect=collect, suspicious=True)
+    reader = open_reader(server, mapping, table, cells, pending, collect=collect, suspicious=True, resuming=resuming)
     for block in reader.blocks():
         progress(reader.tally.good, block.line)
     reader.finish()

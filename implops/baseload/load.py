@@ -97,13 +97,14 @@ def load(job: Job) -> Loaded:
     """Raises DataError when the proof fails or the database refuses (nothing of the transaction is kept), LockError
     when another import fills the table, HostError when the server is lost, CommitUnknown when that was around COMMIT.
     """
-    source, witness = prepare(job)
+    source, reckoning = sides(job)
+    witness = Witness(reckoning)
     loaded = Loaded(job.table.rows)
     blocks = source.blocks()
     try:
         number, more = 1 if job.mapping.batch else 0, True
         while more:
-            transaction = _Transaction(job, source, number)
+            transaction = Transaction(job, source, number)
             if number and len(job.logged) >= number:
                 more = transaction.skip(blocks, witness, loaded)
             else:
@@ -117,8 +118,8 @@ def load(job: Job) -> Loaded:
     return loaded
 
 
-def prepare(job: Job) -> tuple[Source, Witness]:
-    """The sending side, and the other process at work."""
+def sides(job: Job) -> tuple[Source, Plain | General]:
+    """What sends the rows, and what reckons what they must become in the table."""
     mapping, server = job.mapping, job.server
     if plain(mapping, job.cells) and len(job.skip) == job.rejected:
         by_source = {cell.column.source: place for place, cell in enumerate(job.cells)}
@@ -128,15 +129,16 @@ def prepare(job: Job) -> tuple[Source, Witness]:
             cell.column.ref.key: known_codes(server, cell.column.ref.key) | {""} for cell in cells if cell.column.ref
         }
         places = [order.index(place) for place in range(len(order))]
-        witness = Witness(Plain(mapping, cells, places, job.skip, job.spots))
-        return Stream(mapping, cells, known, job.skip), witness
+        return Stream(mapping, cells, known, job.skip), Plain(mapping, cells, places, job.skip, job.spots)
     resuming = bool(job.logged)
     sending = open_reader(server, mapping, job.table, job.cells, {}, resuming=resuming)
     reckoning = open_reader(server, mapping, job.table, job.cells, {}, hashed=True, spots=job.spots, resuming=resuming)
-    return sending, Witness(General(reckoning))
+    return sending, General(reckoning)
 
 
-class _Transaction:
+class Transaction:
+    """The transaction of a file (number 0) or of one of its batches (from 1)."""
+
     def __init__(self, job: Job, source: Source, number: int) -> None:
         self.job, self.source, self.number = job, source, number
         self.server, self.mapping, self.table = job.server, job.mapping, job.table
@@ -172,8 +174,8 @@ class _Transaction:
     def run(self, blocks: Iterator[Block], witness: Witness, loaded: Loaded) -> bool:
         session = Session(self.server)
         try:
-            before = self._begin(session, loaded)
-            rows, more = self._send(session, blocks)
+            before = self.begin(session, loaded)
+            rows, more = self.send(session, blocks)
             updated, inserted = self._merge(session) if self.upsert else (0, rows)
             if not more:
                 self._whole()
@@ -188,7 +190,7 @@ class _Transaction:
             if setting := self.server.sequences(self.table, self.job.cells):
                 session.ask(setting)
             session.ask(self._log_row(part, last=not more))
-            self._commit(session)
+            self.commit(session)
             return more
         except HostError as error:
             if error.key != "import.table_locked":
@@ -198,7 +200,7 @@ class _Transaction:
         finally:
             session.close()
 
-    def _begin(self, session: Session, loaded: Loaded) -> State:
+    def begin(self, session: Session, loaded: Loaded) -> State:
         """The table as this transaction finds it, without the rows that are to be replaced."""
         if session.ask(self.server.begin(self.mapping))[-1:] != ["t"]:
             raise LockError("import.busy", target=str(self.mapping.target), who=self.server.holder(self.mapping) or "?")
@@ -216,7 +218,7 @@ class _Transaction:
             return state.ask(session, self.mapping, self.job.cells, self.table.sql)
         return State(rows)
 
-    def _send(self, session: Session, blocks: Iterator[Block]) -> tuple[int, bool]:
+    def send(self, session: Session, blocks: Iterator[Block]) -> tuple[int, bool]:
         said = False
         with session.feeding() as (place, feed):
 
@@ -338,7 +340,7 @@ class _Transaction:
         listed = ", ".join(map(identifier, columns))
         return f"insert into {self.server.table('public', LOG_TABLE)} ({listed}) values ({', '.join(values)});"
 
-    def _commit(self, session: Session) -> None:
+    def commit(self, session: Session) -> None:
         """Success is the word read back, never an exit status alone."""
         session.say("commit;\n" + ("\\echo committed" if self.server.data_on_stdin else "select 'committed';"))
         try:

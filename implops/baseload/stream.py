@@ -12,13 +12,12 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from hashlib import sha256
 
-from implops.baseload.codec import REFUSED, decoder
+from implops.baseload.codec import REFUSED, SIXTEEN, decoder
 from implops.baseload.mapping import Mapping
 from implops.baseload.rows import Block, Known, Tally
 from implops.baseload.rules import Field, Rules
-from implops.baseload.source import Bytes, opened
+from implops.baseload.source import Bytes, opened, shown
 from implops.baseload.target import Cell
 from implops.errors import DataError
 
@@ -43,7 +42,8 @@ def plain(mapping: Mapping, cells: Sequence[Cell]) -> bool:
         and source.format in ("csv", "tsv")
         and source.model_fields_set <= _SOURCE
         and source.quote == '"'
-        and not source.codec.startswith("utf-16")
+        and source.codec not in SIXTEEN
+        and mapping.file.suffix.lower() != ".zip"
         and not mapping.ignore
         and len(columns) > 1
         and len({one.source for one in columns}) == len(columns)
@@ -56,13 +56,12 @@ def plain(mapping: Mapping, cells: Sequence[Cell]) -> bool:
 @dataclass(frozen=True)
 class Lines:
     """Whole lines to load. ``line`` and ``last``: the first and last line of the file that were read for them;
-    ``numbers``: of each line when some are left out; ``read``: the bytes as they stand in the file.
+    ``numbers``: of each line when some are left out.
     """
 
     raw: bytes
     line: int
     last: int
-    read: bytes
     numbers: list[int] | None = None
 
     def without(self, skip: frozenset[int]) -> Lines:
@@ -70,23 +69,23 @@ class Lines:
         given = enumerate(self.raw.split(b"\n")[:-1], start=self.line)
         kept = [(number, one) for number, one in given if number not in skip and one not in (b"", b"\r")]
         raw = b"".join(one + b"\n" for _, one in kept)
-        return Lines(raw, self.line, self.last, self.read, [number for number, _ in kept])
+        return Lines(raw, self.line, self.last, [number for number, _ in kept])
 
 
-def lines(mapping: Mapping, skip: frozenset[int]) -> Iterator[Lines]:
+def lines(source: Bytes, skip: frozenset[int]) -> Iterator[Lines]:
     """The file without header and mark, in blocks of about 1 MiB. Blank lines stay: they are rare, and looking for
     them costs.
     """
-    line, header = 1, mapping.source.header_row
-    for read in Bytes(mapping).blocks():
+    line, header = 1, source.mapping.source.header_row
+    for read in source.blocks():
         raw = read if read.endswith(b"\n") else read + b"\n"
         if line == 1:
-            raw = raw.removeprefix(b"\xef\xbb\xbf") if mapping.source.codec == "utf-8" else raw
+            raw = raw.removeprefix(b"\xef\xbb\xbf") if source.mapping.source.codec == "utf-8" else raw
             if header:
                 raw = raw.split(b"\n", header)[-1]
                 line += header
         count = raw.count(b"\n")
-        block = Lines(raw, line, line + count - 1, read)
+        block = Lines(raw, line, line + count - 1)
         yield block if skip.isdisjoint(range(line, line + count)) else block.without(skip)
         line += count
 
@@ -166,9 +165,8 @@ class Stream:
 
     def blocks(self) -> Iterator[Block]:
         """In the order of the file. Raises DataError for a line that the check did not reject and that is not good."""
-        total, utf8, tally = sha256(), self.mapping.source.codec == "utf-8", self.tally
-        for block in lines(self.mapping, self.skip):
-            total.update(block.read)
+        source, utf8, tally = Bytes(self.mapping), self.mapping.source.codec == "utf-8", self.tally
+        for block in lines(source, self.skip):
             text = self._good(block)
             if text is None:
                 block = block.without(self.skip)
@@ -189,7 +187,7 @@ class Stream:
             yield Block(raw, rows, block.last)
         tally.rejected = len(self.skip)
         tally.rows = tally.good + tally.rejected
-        self.sha256 = total.hexdigest()
+        self.sha256 = source.sha256
 
     def _good(self, block: Lines) -> str | None:
         """The text of a block whose lines are all good."""
@@ -209,7 +207,7 @@ class Stream:
             self._seen[place] |= fresh
 
     def _changed(self, line: int) -> DataError:
-        return DataError("import.rejected_now", file=self.mapping.file.name, line=line)
+        return DataError("import.rejected_now", file=shown(self.mapping), line=line)
 
 
 def quoted(block: bytes, delimiter: str) -> bytes:

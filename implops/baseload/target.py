@@ -188,7 +188,7 @@ def known_pairs(server: Server, key: tuple[str, ...]) -> dict[str, str | None]:
     """What each value of a parent's column stands for: that row's value of another one, None when rows disagree."""
     schema, table, match, take = key
     found: dict[str, str | None] = {}
-    columns = [server.text(identifier(match)), server.text(identifier(take))]
+    columns = [server.text(identifier(name)) for name in (match, take)]
     for code, stored in server.values(columns, server.table(schema, table)):
         found[code] = stored if found.get(code, stored) == stored else None
     return found
@@ -200,8 +200,11 @@ def listed(server: Server, codes: Dictionary) -> set[str]:
     asked = " and ".join(
         f"{server.text(identifier(name))} = {server.literal(value)}" for name, value in codes.where.items()
     )
-    tail = server.table(schema or "public", table) + (f" where {asked}" if asked else "")
-    return {row[0] for row in server.values([server.text(identifier(str(codes.column)))], tail)}
+    rows = server.values(
+        [server.text(identifier(str(codes.column)))],
+        server.table(schema or "public", table) + (f" where {asked}" if asked else ""),
+    )
+    return {row[0] for row in rows if row[0]}
 
 
 def existing(

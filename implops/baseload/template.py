@@ -13,6 +13,7 @@ from openpyxl.comments import Comment
 from openpyxl.styles import Alignment, Border, Font, PatternFill, Side
 from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.datavalidation import DataValidation
+from openpyxl.worksheet.properties import PageSetupProperties
 from openpyxl.worksheet.worksheet import Worksheet
 
 from implops import texts
@@ -83,6 +84,9 @@ def _head(sheet: Worksheet, words: Sequence[str], row: int = 1) -> None:
         letter = get_column_letter(place)
         sheet.column_dimensions[letter].width = max(width, sheet.column_dimensions[letter].width or 0)
     sheet.freeze_panes = f"A{row + 1}"
+    # Printed on one width: the customer signs on paper.
+    sheet.page_setup.orientation, sheet.page_setup.fitToHeight = "landscape", 0
+    sheet.sheet_properties.pageSetUpPr = PageSetupProperties(fitToPage=True)
 
 
 def _front(sheet: Worksheet, site: Site, mappings: Sequence[Mapping]) -> None:

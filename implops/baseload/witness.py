@@ -14,7 +14,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from hashlib import sha256
 from multiprocessing.connection import Connection
 from struct import unpack
 from typing import Any
@@ -22,6 +21,7 @@ from typing import Any
 from implops.baseload.codec import decoder
 from implops.baseload.mapping import Mapping
 from implops.baseload.rows import EXACT, Reader, Sums, Tally, total
+from implops.baseload.source import Bytes, shown
 from implops.baseload.stream import Lines, cells_of, lines
 from implops.baseload.target import Cell
 from implops.errors import DataError, ImplopsError, MachineError
@@ -75,9 +75,8 @@ class Plain:
 
     def parts(self) -> Iterator[Part]:
         """One for each ``batch`` of the mapping, cut where load.py cuts; the last one carries the file's sha256."""
-        whole, decode = sha256(), decoder(self.mapping.source.codec)
-        for block in lines(self.mapping, self.skip):
-            whole.update(block.read)
+        source, decode = Bytes(self.mapping), decoder(self.mapping.source.codec)
+        for block in lines(source, self.skip):
             try:
                 self._block(decode(block.raw), block)
             except ValueError:  # blank lines, or lines that the check had not seen
@@ -86,7 +85,7 @@ class Plain:
             if self.mapping.batch and self.part.tally.good >= self.mapping.batch:
                 yield self._done()
         last = self._done()
-        last.sha256 = whole.hexdigest()
+        last.sha256 = source.sha256
         yield last
 
     def _done(self) -> Part:
@@ -184,7 +183,10 @@ def added(one: Tally, two: Tally, sign: int = 1) -> Tally:
         both = None if right.sum is None else EXACT.add(left.sum or Decimal(0), sign * right.sum)
         columns[name] = Sums(left.count + sign * right.count, left.length + sign * right.length, both)
     good, rejected, blank = (getattr(one, name) + sign * getattr(two, name) for name in ("good", "rejected", "blank"))
-    return Tally(good + rejected, good, blank, rejected, one.last_line, one.row_hash + sign * two.row_hash, columns)
+    return Tally(
+        rows=good + rejected, good=good, blank=blank, rejected=rejected, last_line=one.last_line,
+        row_hash=one.row_hash + sign * two.row_hash, columns=columns,
+    )  # fmt: skip
 
 
 class Witness:
@@ -228,6 +230,6 @@ def _work(reckoning: Plain | General, answers: Connection, parent: int) -> None:
         answers.send((error.key, error.params, type(error)))
     except (ValueError, UnicodeDecodeError):
         # Lines that the check had not seen.
-        answers.send(("import.file_changed", {"file": reckoning.mapping.file.name}, DataError))
+        answers.send(("import.file_changed", {"file": shown(reckoning.mapping)}, DataError))
     except KeyboardInterrupt:
         pass

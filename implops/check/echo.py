@@ -31,8 +31,8 @@ MOST_IDLE_SECONDS = 900
 _SLACK_SECONDS = 40.0
 
 
-def prove(site: Site, seen: Mapping[str, Seen], idle_seconds: int = 0) -> None:
-    """Ask Listening, Echo, Bandwidth and (when ``idle_seconds``) Idle; the answers join ``seen``.
+def prove(site: Site, seen: Mapping[str, Seen], idle_seconds: int = 0, *, flood: bool = True) -> None:
+    """Ask Listening, Echo, Bandwidth (when ``flood``) and Idle (when ``idle_seconds``); the answers join ``seen``.
 
     A host that could not listen or call has Unknown facts that say why; a host that may not be loaded sends no flood.
     """
@@ -60,7 +60,7 @@ def prove(site: Site, seen: Mapping[str, Seen], idle_seconds: int = 0) -> None:
 
         names = {name: seen[name].host for name in callers}
         each(list(names.values()), lambda host: call(Echo, host.name, paths[host.name], "echo", TRIP_SECONDS))
-        for name, host in names.items():
+        for name, host in names.items() if flood else ():
             # One after the other: two floods at a time would measure each other.
             chosen = [path for path in floods(site, host) if path.target in there and not seen[path.target].untested]
             if chosen and not seen[name].untested:

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from implops import kit
-from implops.check import fixes
+from implops.check import fixes, limits
 from implops.check.gather import kinds
 from implops.check.registry import FOLDER, Check
 from implops.facts.base import Fact
 from implops.strict_yaml import read
-from implops.units import format_seconds, format_size
 
 _MOST_LINES = 4
 _WORD = re.compile(r"\b[A-Za-z_][A-Za-z0-9_]*\b")
@@ -133,10 +132,5 @@ def _plain(value: object) -> str:
 def shown(check: Check, value: Any) -> str:
     """A threshold in the check's unit, as people write it."""
     if isinstance(value, int) and not isinstance(value, bool):
-        if check.unit == "size":
-            return format_size(value)
-        if check.unit in ("ms", "seconds"):
-            return format_seconds(value / (1000 if check.unit == "ms" else 1))
-        if check.unit == "percent":
-            return f"{value} %"
+        return limits.shown(check, value)
     return _plain(value)

@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, TypeVar
 
 from implops import facts, kit
@@ -65,11 +66,16 @@ class Seen:
 
 def kinds() -> list[type[Fact]]:
     """Every fact of ``implops/facts``, and those of loaded check files; the clock readings first and last."""
-    for info in pkgutil.iter_modules(facts.__path__):
-        importlib.import_module(f"implops.facts.{info.name}")
+    _import_facts()
     found = [one for one in _subclasses(Fact) if one.section]
     rank = {"start": -1, "finish": 1}
     return sorted(found, key=lambda one: (rank.get(one.section, 0), one.section))
+
+
+@cache
+def _import_facts() -> None:
+    for info in pkgutil.iter_modules(facts.__path__):
+        importlib.import_module(f"implops.facts.{info.name}")
 
 
 def _subclasses(kind: type[Fact]) -> list[type[Fact]]:

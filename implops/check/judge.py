@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from implops.check.gather import Seen
-from implops.check.limits import Limit, Limits
+from implops.check.limits import Limit, Limits, shown
 from implops.check.model import Result, State, Verdict
 from implops.check.registry import Check
 from implops.facts.base import Fact, NotMeasured, Unknown
@@ -16,7 +16,7 @@ from implops.facts.planned import Planned
 from implops.facts.settings import Settings
 from implops.remote import AuthRefused, HostKeyRefused
 from implops.site import Host, Site
-from implops.units import format_seconds, format_size, measure
+from implops.units import measure
 
 F = TypeVar("F", bound=Fact)
 T = TypeVar("T")
@@ -176,15 +176,7 @@ class Case:
         return replace(found, source=wanted.source)
 
     def show(self, value: int) -> str:
-        if self.check.unit == "size":
-            return format_size(value)
-        if self.check.unit == "ms":
-            return format_seconds(value / 1000)
-        if self.check.unit == "seconds":
-            return f"{value // 86400} d" if abs(value) >= 2 * 86400 else format_seconds(value)
-        if self.check.unit == "rate":
-            return f"{value / 10**6:.0f} MB/s"
-        return f"{value} %" if self.check.unit == "percent" else str(value)
+        return shown(self.check, value)
 
     def _result(
         self, state: State, actual: object, required: object, target: str, note: str, params: Mapping[str, object]

@@ -11,7 +11,7 @@ from implops.check.registry import Check
 from implops.errors import KitError
 from implops.site import ROLES, Host, Site
 from implops.strict_yaml import read
-from implops.units import parse_duration, parse_size
+from implops.units import format_seconds, format_size, parse_duration, parse_size
 
 FOLDER = "checks"
 MOST_BASELINE = 5
@@ -80,6 +80,19 @@ class Limits:
                 unit = " B" if check.unit == "size" else ""
                 mine[role] = {"need": _with_unit(given.need, unit), "want": _with_unit(given.want, unit)}
         return [*found, ("site", mine)] if mine else found
+
+
+def shown(check: Check, value: int) -> str:
+    """A value in the check's unit, as people write it."""
+    if check.unit == "size":
+        return format_size(value)
+    if check.unit == "rate":
+        return f"{value / 10**6:.0f} MB/s"
+    if check.unit == "ms":
+        return format_seconds(value / 1000)
+    if check.unit == "seconds":
+        return f"{value // 86400} d" if abs(value) >= 86400 else format_seconds(value)
+    return f"{value} %" if check.unit == "percent" else str(value)
 
 
 def _with_unit(value: int | None, unit: str) -> str | int | None:

@@ -19,12 +19,12 @@ import paramiko
 from paramiko.common import OPEN_FAILED_CONNECT_FAILED
 
 from implops.check.gather import Seen, keep
-from implops.errors import HostError
+from implops.errors import HostError, InputError
 from implops.facts.base import NotMeasured, Unknown
 from implops.facts.database import Login, Server, Tunnelled, questions
 from implops.remote import Connection, connect, each
 from implops.secrets import redactor
-from implops.site import Database, Host, Site
+from implops.site import AppLogin, Database, Host, Site
 
 SECONDS = 8
 _MOST_WORDS = 160
@@ -41,7 +41,7 @@ class Refused(Exception):
 def ask_logins(site: Site, seen: Mapping[str, Seen]) -> None:
     """Login of the application hosts, and Tunnelled of the database hosts that need it. For a database that is due.
 
-    Raises InputError for a password that cannot be had.
+    A password that cannot be had (nobody to be asked for it) leaves these facts Unknown; the others are judged.
     """
     database = site.database
     assert database
@@ -50,24 +50,36 @@ def ask_logins(site: Site, seen: Mapping[str, Seen]) -> None:
         return
     target = site.only("db")
     clients = [host for host in site.with_role("app") if host.name in seen and seen[host.name].error is None]
-    password = database.app.password.resolve().reveal()
+    password = _password(database.app)
 
     def login(host: Host) -> list[tuple[str, str]]:
+        if password is None:
+            return _nothing("no_password")
         with connect(site, host) as connection:
             return _login(connection, database, target.address, password)
 
     for name, told in each(clients, login).items():
         keep(seen[name], Login, told if isinstance(told, list) else _nothing("lost"))
-    if database.check is None:
+    unseen = [host for host in servers if _unseen(seen[host.name])]
+    if database.check is None or not unseen:
         return
-    secret = database.check.password.resolve().reveal()
+    secret = _password(database.check)
 
     def look(host: Host) -> list[tuple[str, str]]:
+        if secret is None:
+            return [("server!", "no_password")]
         with connect(site, host) as connection:
             return _look(connection, database, host.address, secret)
 
-    for name, told in each([host for host in servers if _unseen(seen[host.name])], look).items():
+    for name, told in each(unseen, look).items():
         keep(seen[name], Tunnelled, told if isinstance(told, list) else [("server!", "lost")])
+
+
+def _password(login: AppLogin) -> str | None:
+    try:
+        return login.password.resolve().reveal()
+    except InputError:
+        return None
 
 
 def _unseen(seen: Seen) -> bool:

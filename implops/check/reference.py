@@ -21,12 +21,26 @@ blocks. A host that does not answer is absent (未到位) in all its checks. Wha
 before the deployment and demanded after it.
 
 How it works: one POSIX shell script a host in one trip with one sudo (`checks/probes/*.sh`), a second trip for what the
-host sees of the others. Scripts write nothing on the target. Facts are typed (`implops/facts/`); what could not be read
+host sees of the others. Scripts write nothing on the target, but for one test file in each declared share (STO02) and
+the files of `--deep`, which they remove. Facts are typed (`implops/facts/`); what could not be read
 is Unknown with its reason, and a check that meets it becomes an error, never a pass.
 
 **read by** names the probe (`checks/probes/`). With `--deep` come tests that load a host or take long: disk speed,
 bandwidth, proof of a path. Their cost is printed first and capped; a host that is busy (CPU04) or runs a database is
 left alone unless `--force-io` is given. Without `--deep` they are skipped, in one line.
+
+A path is proved (NET02) by a listener on the real address and port of its target, TCP and UDP, for as long as the check
+asks: callers send the run's nonce, and only the target knows the token that comes back. A proxy, a redirect or another
+host that completes the connection is found out. The listener makes no file; it ends with the connection that started
+it, or 30 s after nobody renews its lease. A port that its service holds already stays "connect only". NET12 rests such
+a connection as long as its `need` says (at most 15 min) and is not asked without one; STO03 compares what one host
+wrote into a share with what the others see.
+
+A database server is asked once it has to be there: after its recipe, or with `existing: true`. Its questions ride in
+the second trip, through its own socket as its own administrator; with `database.check` and no root on its host they go
+through an SSH forward. DB09 logs in as the application through a forward of every application host, so the server sees
+that host's address; passwords stay in this process. DNS10 and DNS11 also ask from this computer, which is no host of
+the site.
 
 A waiver (`waive:` of the site file) is bound to check, host and value. It covers that value and better ones until its
 day; when the value is worse, or the day is past, the fault stands again and says why. One that names an unknown check

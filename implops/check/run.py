@@ -86,13 +86,21 @@ def look(
     done = done_recipes(store)
     seen = gather(site, planned, chosen, hold=bool(custom.files(site)))
     try:
-        ask_outside(site, seen)
-        if _has_database(site, planned, done):
+        if _wanted(only, "DNS"):
+            ask_outside(site, seen)
+        if _wanted(only, "DB") and _has_database(site, planned, done):
             ask_logins(site, seen)
         if deep:
-            deepen(site, planned, seen, limits, force_io=deep.force_io)
-            prove(site, seen, _idle_seconds(limits))
-            compare(site, seen)
+            for one in seen.values():
+                one.deep = True
+            # Proofs of paths alone load no host: a choice of those need not wait for the disks.
+            if not only or any(not id.startswith("NET") for id in only) or "NET06" in only:
+                deepen(site, planned, seen, limits, force_io=deep.force_io)
+            if _wanted(only, "NET"):
+                rest = _idle_seconds(limits) if _wanted(only, "NET12") else 0
+                prove(site, seen, rest, flood=_wanted(only, "NET06"))
+            if _wanted(only, "STO"):
+                compare(site, seen)
         theirs = custom.verdicts(site, seen, only)
     finally:
         close(seen.values())
@@ -102,6 +110,11 @@ def look(
     if not only and not hosts:
         verdicts = waivers.apply(site, {**custom.as_checks(theirs), **checks}, verdicts, date.today())
     return checks, seen, verdicts
+
+
+def _wanted(only: Collection[str], *topics: str) -> bool:
+    """Whether any check of these topics was chosen: what they alone need is not asked otherwise."""
+    return not only or any(id.startswith(topics) for id in only)
 
 
 def _has_database(site: Site, planned: Sequence[Planned], done: Mapping[str, Collection[str]]) -> bool:

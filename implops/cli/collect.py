@@ -22,9 +22,9 @@ _SHOWN = 10
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help=texts.say("collect.output"))
 def collect(session: Session, mappings: tuple[str, ...], place: Path | None, output: Path | None) -> int:
     from implops.baseload.template import write
-    from implops.cli.import_check import chosen as of_site
+    from implops.cli import import_check
 
-    chosen = of_site(session, mappings)
+    chosen = import_check.chosen(session, mappings)
     if place is not None:
         return _validate(session, place, chosen)
     path = output or session.site.out / texts.say("collect.file", code=session.site.project.code)

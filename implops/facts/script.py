@@ -24,6 +24,7 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from implops.errors import KitError
@@ -98,12 +99,15 @@ def load_probe(section: str, files: Mapping[str, Path], parameters: Mapping[str,
     path = files.get(f"{section}.sh")
     if path is None:
         raise KitError("check.no_probe", section=section)
-    return Probe(section, _slim(path.read_text(encoding="utf-8")), parameters)
+    return Probe(section, _slim(path, path.stat().st_mtime_ns), parameters)
 
 
-def _slim(text: str) -> str:
-    """Without comment lines and indentation: the script should fit one window of the channel."""
-    kept = (line.strip() for line in text.splitlines())
+@cache
+def _slim(path: Path, changed: int) -> str:
+    """A probe's text without comment lines and indentation: the script should fit one window of the channel. Read once
+    for all hosts; ``changed`` is the file's time.
+    """
+    kept = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
     return "\n".join(line for line in kept if line and not line.startswith("#")) + "\n"
 
 

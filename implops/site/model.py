@@ -90,7 +90,8 @@ class Host(Part):
 
     @property
     def name(self) -> str:
-        return self._name
+        # Not self._name: pydantic looks private names up by a chain of calls, and checks ask for this all the time.
+        return str((self.__pydantic_private__ or {})["_name"])
 
 
 class NeedWantSize(Part):

@@ -1,4 +1,3 @@
-# ruff: noqa: S608 - the statements are the test's own
 """Real servers of both engines on this machine, each in a folder of its own, reached over its own socket only."""
 
 from __future__ import annotations

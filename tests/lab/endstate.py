@@ -20,7 +20,7 @@ from implops.site import Site
 _PLACES = ("etc", "opt/implops", "var/lib/implops", "var/lib/bind", "usr/share/tomcat10/lib", "var/spool/cron")
 # Made anew for every host, or dated: only that they are there, whose they are and who may read them is compared.
 _OWN = re.compile(
-    r"/(ssh_host_|machine-id|hostname$|ssl/|rndc\.key|ld\.so\.cache|id_ed25519|known_hosts|implops_backup_keys"
+    r"/(ssh_host_|machine-id|hostname$|fstab$|ssl/|rndc\.key|ld\.so\.cache|id_ed25519|known_hosts|implops_backup_keys"
     r"|applied/|RELEASE\.json|repo-password|context\.xml|ca-certificates|\.pwd\.lock|mtab|resolv\.conf\.before"
     r"|managed-keys|\.jnl$|bundle/|config\.json|passwd|shadow|group|gshadow|subuid|subgid|system/.*\.wants)"
 )

@@ -25,8 +25,10 @@ def checked(server: Server, path: Path) -> Checked:
 def bring(server: Server, path: Path, *, keep: bool = True) -> tuple[Checked, Loaded | None]:
     """Check and load; no Loaded when the file is in already or too much was rejected."""
     found = checked(server, path)
-    if found.loaded or not found.good:
-        return found, None
+    return found, None if found.loaded or not found.good else load_checked(server, found, keep=keep)
+
+
+def load_checked(server: Server, found: Checked, *, keep: bool = True) -> Loaded:
     one, good = found.mapping, found.tally.good
     job = Job(
         server=server, mapping=one, table=found.table, cells=found.cells, proof=found.proof,
@@ -34,7 +36,7 @@ def bring(server: Server, path: Path, *, keep: bool = True) -> tuple[Checked, Lo
         rejected=found.tally.rejected, spots=frozenset({0, good // 2, good - 1} if good else ()),
         progress=lambda rows, line: None, keep=keep, logged=tuple(logged(server, one, found.proof.sha256)),
     )  # fmt: skip
-    return found, load(job)
+    return load(job)
 
 
 if __name__ == "__main__":

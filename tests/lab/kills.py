@@ -44,7 +44,8 @@ def killed(site: Site, when: str, number: int) -> bool:
 
 def compare(site: Site, reference: Site) -> None:
     """Packages, files, services, database, modules as on hosts where nothing happened; nothing left behind."""
-    assert endstate.differences(endstate.of(reference), endstate.of(site)) == []
+    wrong = endstate.differences(endstate.of(reference), endstate.of(site))
+    assert not wrong, "\n".join(wrong[:60])
     for name in site.hosts:
         left = ssh(site, name, "ls /var/lib/implops; find /etc /opt/implops -name '*.part' 2>/dev/null").stdout
         assert "lock" not in left

@@ -1,4 +1,3 @@
-# ruff: noqa: S608 - the statements are the test's own
 """Loading into both engines: every mode, proved; whatever dies on the way, the table is as it was, or is the file."""
 
 from __future__ import annotations
@@ -8,13 +7,16 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from databases import ENGINES, Database, running
-from importer import bring
+from importer import bring, checked, load_checked
+
+from implops.errors import DataError, HostError, InputError, LockError
 
 pytestmark = pytest.mark.lab
 
@@ -165,7 +167,7 @@ def test_a_dry_run_leaves_nothing(database: Database, deliver: Callable[..., Pat
 
 
 def test_batches_carry_their_log_rows_and_are_resumed(database: Database, deliver: Callable[..., Path]) -> None:
-    path = deliver(many(100000, 60_000), more="batch: 20000\n")
+    path = deliver(many(100000, 30_000), more="batch: 10000\n")
     process = start(database, path)
     wait(lambda: database.count("implops_import_log") >= 1, process)
     os.kill(process.pid, signal.SIGKILL)
@@ -182,7 +184,7 @@ def test_batches_carry_their_log_rows_and_are_resumed(database: Database, delive
     else:
         assert loaded.resumed == there
         assert loaded.batches + batches == database.count("implops_import_log")
-    assert state(database) == printed(100000, 60_000)
+    assert state(database) == printed(100000, 30_000)
     assert bring(database.server, path)[1] is None
 
 
@@ -308,3 +310,82 @@ def test_whatever_dies_the_table_is_as_it_was(
     database: Database, deliver: Callable[..., Path], mode: str, victim: str, late: bool
 ) -> None:
     broken(database, deliver, mode, victim, late=late, rows=500 if late else 60_000)
+
+
+def test_a_second_import_is_told_who_is_at_it(database: Database, deliver: Callable[..., Path]) -> None:
+    path = deliver(many(100000, 50))
+    found = checked(database.server, path)
+    database.sql(SLOW[database.engine])
+    process = start(database, path)
+    try:
+        wait(lambda: int(database.sql(ASLEEP[database.engine])) > 0, process)
+        with pytest.raises(LockError) as error:
+            load_checked(database.server, found)
+        if database.engine == "postgresql":
+            assert "his_import" in str(error.value)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        database.sql(FAST[database.engine])
+    assert state(database) == printed(100000, 50)
+
+
+BEND = {
+    "postgresql": "create or replace function bend() returns trigger language plpgsql as "
+    "$$ begin new.name := upper(new.name); return new; end $$; "
+    "create trigger bend before insert on mat for each row execute function bend()",
+    "mariadb": "create trigger bend before insert on mat for each row set new.name = upper(new.name)",
+}
+
+
+@pytest.mark.parametrize("mode", ["insert", "upsert", "replace"])
+def test_what_a_trigger_changes_is_seen_and_rolled_back(
+    database: Database, deliver: Callable[..., Path], mode: str
+) -> None:
+    bring(database.server, deliver(many(100000, 5)))
+    database.sql(BEND[database.engine])
+    with pytest.raises(DataError) as error:
+        bring(database.server, deliver(many(200000, 5, "ab"), mode=mode))
+    assert error.value.key == "import.not_equal"
+    assert state(database) == printed(100000, 5)
+
+
+def test_tables_that_cannot_be_filled_safely_are_refused(database: Database, deliver: Callable[..., Path]) -> None:
+    path = deliver(many(100000, 1))
+    database.sql("alter table mat add column twice integer generated always as (amount * 2) stored")
+    mapped = path.read_text(encoding="utf-8").replace("verify:", "  twice: {from: 二倍, type: int}\nverify:")
+    path.write_text(mapped, encoding="utf-8")
+    with pytest.raises(InputError) as error:
+        checked(database.server, path)
+    assert error.value.key == "import.generated"
+    if database.engine == "mariadb":
+        database.sql("alter table mat drop column twice; alter table mat engine = MyISAM")
+        with pytest.raises(InputError) as error:
+            checked(database.server, deliver(many(100000, 1)))
+        assert error.value.key == "import.no_transactions"
+    with pytest.raises(InputError) as error:
+        database.sql("drop table mat")
+        checked(database.server, path)
+    assert error.value.key == "import.no_table"
+
+
+@pytest.mark.full
+def test_a_locked_table_is_waited_for_and_the_locker_is_shown(database: Database, deliver: Callable[..., Path]) -> None:
+    path = deliver(many(100000, 5))
+    hold = {
+        "postgresql": "begin; lock table mat in access exclusive mode; select pg_sleep(14)",
+        "mariadb": "lock tables mat write; select sleep(14)",
+    }[database.engine]
+    found = checked(database.server, path)  # it reads the table, so it comes before the lock
+    holding = threading.Thread(target=database.sql, args=(hold,))
+    holding.start()
+    try:
+        time.sleep(1.5)
+        with pytest.raises(HostError) as error:
+            load_checked(database.server, found)
+        assert error.value.key == "import.table_locked"
+        if database.engine == "postgresql":
+            assert "pid " in str(error.value)
+    finally:
+        holding.join(60)
+    assert database.count("mat") == 0

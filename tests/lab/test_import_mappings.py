@@ -1,4 +1,3 @@
-# ruff: noqa: S608 - the statements are the test's own
 """What a mapping declares, against both engines: converted, referred, refused; any text in any encoding, to and fro."""
 
 from __future__ import annotations

@@ -77,8 +77,11 @@ def redirected(site: Site) -> Iterator[None]:
 
 
 def test_a_redirect_opens_every_connection_and_only_the_echo_finds_out(site: Site) -> None:
-    healthy = checked(site, "--deep")
-    assert bad(healthy, "NET01", "NET02", "NET04", "NET05", "NET12", "STO02", "STO03") == set()
+    # Nothing but what this story looks at: the tests of disks take a minute.
+    ids = ("NET01", "NET02", "NET04", "NET05")
+    chosen = ("--deep", *(word for id in ids for word in ("--only", id)))
+    healthy = checked(site, *chosen)
+    assert bad(healthy, *ids) == set()
     assert healthy["app1", "NET02", "→ db1:5432/tcp"]["note"] == "echo_verified"
     assert healthy["app1", "NET02", "→ dns1:53/udp"]["note"] == "echo_verified"
     assert healthy["app1", "NET01", "→ db1:5432/tcp"]["note"] == "echo_verified"
@@ -86,7 +89,7 @@ def test_a_redirect_opens_every_connection_and_only_the_echo_finds_out(site: Sit
     net(site, "dns1", "iptables -A INPUT -p udp --dport 53 -j DROP")
     try:
         with redirected(site):
-            found = checked(site, "--deep")
+            found = checked(site, *chosen)
     finally:
         net(site, "dns1", "iptables -F INPUT")
     fooled = found["app1", "NET01", "→ db1:5432/tcp"]

@@ -49,6 +49,7 @@ def kept_nowhere(site: Site, secret: str) -> bool:
     return bool(told) and not any(secret.encode() in one for one in told)
 
 
+@pytest.mark.full
 def test_a_deployed_server_passes_and_its_faults_have_their_values(deployed: Site) -> None:
     site, address = deployed, deployed.hosts["app1"].address
     healthy = checked(site)

@@ -66,17 +66,19 @@ def on_hosts(kind: str, faults: list[Fault], scenes: tuple[str, ...]) -> Iterato
                     say(str(error))
                     yield scene, [], [f"{kind}: could not be deployed"]
                     return
-            chosen = [one for one in faults if one.scene == scene]
             alarms += _told(kind, scene, bench.learn())
-            if any(one.deep for one in chosen):
-                # What it says about speeds is the machine's: many share its disk.
-                bench.learn(deep=True)
-            outcomes = prove(bench, chosen, say)
-            if chosen:
-                changed = bench.changes(bench.check(), deep=False, edited=False)
-                left = {key: one for key, one in changed.items() if one[0] in BAD or one[0] == "gone"}
-                alarms += _told(kind, f"{scene}, after all was undone", left)
-            yield scene, outcomes, alarms
+            outcomes: list[Outcome] = []
+            for deep in (False, True):
+                chosen = [one for one in faults if one.scene == scene and one.deep == deep]
+                if deep and chosen:
+                    # What it says about speeds is the machine's: many share its disk.
+                    bench.learn(deep=True)
+                outcomes += prove(bench, chosen, say)
+                if chosen:
+                    changed = bench.changes(bench.check(), deep=False, edited=False)
+                    left = {key: one for key, one in changed.items() if one[0] in BAD or one[0] == "gone"}
+                    alarms += _told(kind, f"{scene}, after all was undone", left)
+                yield scene, outcomes, alarms
 
 
 def _told(kind: str, scene: str, seen: Seen) -> list[str]:
@@ -103,8 +105,7 @@ def main() -> int:
     faults = [one for one in faults if one.short or not given.short]
     proofs = recorded.prove()
     ids = list(registry.load(None))
-    rows: list[page.Row] = []
-    alarms: list[str] = []
+    seen: page.Parts = {}
     for kind, shown in HOSTS.items():
         mine = [] if kind == "trixie" else faults
         chosen = [one for one in shown if given.scene in (None, one)]
@@ -112,12 +113,15 @@ def main() -> int:
         if not chosen:
             continue
         for scene, outcomes, told in on_hosts(kind, mine, chosen):
-            rows, alarms = [*rows, *map(page.row, outcomes)], [*alarms, *told]
+            name = f"{kind} {scene}"
+            seen[name] = page.part([page.row(one) for one in outcomes], told)
             if not part:
-                # After each scene: a run that is cut short has told what it saw.
-                page.keep(f"{kind} {scene}", [page.row(one) for one in outcomes], told)
+                # After each step: a run that is cut short has told what it saw.
+                page.keep(name, seen[name])
                 total = page.write(ids, proofs)
+    rows = [one for found in seen.values() for one in found["rows"]]
     if part:
+        alarms = [one for found in seen.values() for one in found["alarms"]]
         total = page.totals(sorted({one.id for one in faults}), rows, [], alarms)
     for one in rows:
         if part or one["result"] != "caught":

@@ -56,10 +56,13 @@ def line(one: Row) -> str:
     return f"{told} | {one['more']}" if one["more"] else told
 
 
-def keep(part: str, rows: list[Row], alarms: list[str]) -> None:
+def part(rows: list[Row], alarms: list[str]) -> dict[str, Any]:
+    return {"at": f"{datetime.now(UTC):%Y-%m-%d %H:%M}", "rows": rows, "alarms": alarms}
+
+
+def keep(name: str, found: dict[str, Any]) -> None:
     """Note what came of one scene, in the place of what was noted of it before."""
-    parts = read()
-    parts[part] = {"at": f"{datetime.now(UTC):%Y-%m-%d %H:%M}", "rows": rows, "alarms": alarms}
+    parts = {**read(), name: found}
     (DOCS / "mutation.json").write_text(json.dumps(parts, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 

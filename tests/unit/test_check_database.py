@@ -12,7 +12,7 @@ from implops.check import registry
 from implops.check.gather import Seen
 from implops.check.judge import Scene, judge
 from implops.check.limits import Limits
-from implops.check.login import _words
+from implops.check.login import _words, ask_logins
 from implops.check.model import Verdict
 from implops.facts.base import Fact, Section, Unknown, build
 from implops.facts.clock import Clock
@@ -262,6 +262,15 @@ def test_a_login_counts_only_as_the_application_from_its_own_address(site: Site)
     refused = _login(("account", ""), ("refused", said))(site)
     assert (refused.state, refused.result.actual) == ("fail", said)
     assert _login(("account!", "no_forward app1"), ("refused!", "no_forward app1"))(site).state == "error"
+
+
+def test_a_password_that_cannot_be_had_stops_nothing_else(site: Site) -> None:
+    # The file secrets/db_app is not there: nobody is connected to, and the fact says why.
+    seen = {"app1": Seen(site.hosts["app1"])}
+    ask_logins(site, seen)
+    found = seen["app1"].fact(Login)
+    assert not isinstance(found, Unknown)
+    assert found.ask("account") == Unknown("no_password")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from mutation.fault import Fault, shell
 
 from implops import kit
 from implops.check.limits import Limit, Limits
+from implops.site import load
 
 CHECKS = recorded.checks()
 FAULTS = catalogue.load()
@@ -83,17 +85,27 @@ def test_at_the_limit_nothing_fires_and_one_step_beyond_it_does(control: Control
         assert _said(control, beyond(limit.need, control, ceiling=check.ceiling)) == (control.fires or check.severity)
 
 
-def test_every_edit_of_the_site_file_finds_its_place() -> None:
+def test_every_edit_finds_its_place_and_makes_a_good_site_file(tmp_path: Path) -> None:
     shipped = kit.annotated_site().read_text(encoding="utf-8")
     texts = {"bare": shipped, "deployed": shipped, "mariadb": catalogue.of_mariadb(shipped)}
     catalogue.of_trixie(shipped)
-    words = {f"@{host.name}@": host.address for host in recorded.site().hosts.values()}
-    words |= {"@net@": "10.77.1", "@gateway@": "10.77.1.1"}
+    names = {f"@{host.name}@": host.address for host in recorded.site().hosts.values()}
+    names |= {"@net@": "10.77.1", "@gateway@": "10.77.1.1"}
+
+    def words(text: str) -> str:
+        for name, value in names.items():
+            text = text.replace(name, value)
+        return text
+
+    path = tmp_path / "site.yml"
     for one in FAULTS:
-        for old, _ in (pair for step in one.steps for pair in step.edit):
-            for word, value in words.items():
-                old = old.replace(word, value)
-            assert texts[one.scene].count(old) == 1, (one.id, old)
+        text = texts[one.scene]
+        for old, new in (pair for step in one.steps for pair in step.edit):
+            assert text.count(words(old)) == 1, (one.id, old)
+            text = text.replace(words(old), words(new))
+        if one.edits:
+            path.write_text(text, encoding="utf-8")
+            load(path)
 
 
 def test_totals_count_ids_and_what_was_not_tried_is_missed() -> None:

@@ -31,8 +31,8 @@ _ERROR = re.compile(r"ERROR (\d+) \(([0-9A-Z]{5})\)[^:]*: (.+)")
 _LOST = {1040, 1044, 1045, 1049, 1053, 1129, 1130, 1203, 1226, 1927}
 _LOCK_TIMEOUT = {1205}
 _INTEGERS = {"tinyint": 7, "smallint": 15, "mediumint": 23, "int": 31, "bigint": 63}
-_TEXTS = {"char": "bpchar", "varchar": "varchar", "tinytext": "text", "text": "text", "mediumtext": "text",
-          "longtext": "text"}  # fmt: skip
+_TYPES = {"char": "bpchar", "varchar": "varchar", "tinytext": "text", "text": "text", "mediumtext": "text",
+          "longtext": "text", "decimal": "numeric", "datetime": "timestamp"}  # fmt: skip
 
 
 class MariaDB(Server):
@@ -269,7 +269,7 @@ def _column(
         greatest = 2 ** (_INTEGERS[kind] + ("unsigned" in full)) - 1
     return TableColumn(
         name=name,
-        type=_TEXTS.get(kind) or ("int8" if kind in _INTEGERS else "numeric" if kind == "decimal" else kind),
+        type=_TYPES.get(kind) or ("int8" if kind in _INTEGERS else kind),
         limit=int(length) if kind in ("char", "varchar") and length is not None else None,
         digits=digits if kind == "decimal" else None,
         behind=behind if kind == "decimal" else None,
@@ -277,7 +277,7 @@ def _column(
         default=default is not None or "auto_increment" in extra,
         generated="GENERATED" in extra,
         greatest=greatest,
-        charset=charset,
+        charset=None if charset == "utf8mb4" else charset,
         shown=full,
     )
 

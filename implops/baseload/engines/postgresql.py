@@ -122,7 +122,7 @@ class PostgreSQL(Server):
             ["a.pid", "a.usename", "a.application_name", "coalesce(a.client_addr::text, 'socket')",
              "to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS')"],
             "pg_stat_activity a where a.pid in (select l.pid from pg_locks l where l.granted and l.database = "
-            f"(select oid from pg_database where datname = current_database()) and {condition}) order by 1 limit 5"
+            f"(select oid from pg_database where datname = current_database()) and {condition}) order by a.pid limit 5"
         )  # fmt: skip
         return "; ".join(f"pid {pid} {user} {name or '-'} {where} {since}" for pid, user, name, where, since in rows)
 
