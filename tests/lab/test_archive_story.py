@@ -30,6 +30,11 @@ def repack(folder: Path, name: str, packages: tuple[str, ...], parts: dict[str, 
         subprocess.run(["dpkg-deb", "-x", closure.stored(deb), root], check=True)
     for source, target in parts.items():
         shutil.copytree(root / source, made / target, symlinks=True, dirs_exist_ok=True)
+    # Debian's jasper.jar finds its compiler beside itself, in /usr/share/java.
+    for jar in (
+        (root / "usr/share/java").glob("eclipse-jdt-core*.jar") if (made / "lib" / "jasper.jar").is_symlink() else ()
+    ):
+        shutil.copy(jar, made / "lib")
     # A vendor's archive points nowhere outside itself.
     for link in [path for path in made.rglob("*") if path.is_symlink()]:
         target = link.readlink()
