@@ -39,7 +39,7 @@ lint: setup     ## ruff, mypy --strict, direction of imports
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-bench: bench-check bench-deploy   ## all benchmarks
+bench: bench-check   ## all benchmarks
 
 bench-check: setup   ## implops check against the bare floor and peers on 20 lab hosts, and on 100
 	$(PY) bench/bench_check.py
