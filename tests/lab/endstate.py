@@ -26,7 +26,7 @@ _OWN = re.compile(
 )
 # Differ by what happened, not by what was brought about.
 _LEFT = re.compile(
-    r"^/(var/lib/implops/(backup|apt|jobs|drill)(/|$)|etc/(passwd|shadow|group|gshadow|subuid|subgid)-$)"
+    r"^/(var/lib/implops/(backup|apt|jobs|drill|incoming)(/|$)|etc/(passwd|shadow|group|gshadow|subuid|subgid)-$)"
 )
 _UNITS = re.compile(
     r"^(user|session|run-|systemd-|init\.scope|dbus|getty|console|apt-|dpkg-|logrotate|e2scrub|fstrim|man-db)"
