@@ -115,7 +115,7 @@ class Held:
         """End its standard input and wait a moment for it to go."""
         with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
             self._channel.shutdown_write()
-            self._channel.status_event.wait(3.0)
+            self._channel.status_event.wait(10.0)
         self._channel.close()
 
 

@@ -10,5 +10,9 @@ case $r in
   '') ;;
   0) kv fault '';;
   124|137) no fault "timeout named-checkconf";;
-  *) v=$(printf '%s\n' "$v" | grep -v ': loaded serial ' | sed -n 1p); kv fault "${v:-rc $r}";;
+  # What the tool only warns of stands there too; a fault says so in its line.
+  *) l=$(printf '%s\n' "$v" | grep -v ': loaded serial ')
+    v=$(printf '%s\n' "$l" | grep -iE 'error|fail|expected|unknown|missing|not found|no ttl' | sed -n 1p)
+    [ -n "$v" ] || v=$(printf '%s\n' "$l" | sed -n 1p)
+    kv fault "${v:-rc $r}";;
 esac
