@@ -152,7 +152,7 @@ FAULTS = [
     after("DNS10", "dns1", "everybody may fetch the zone", (_named("s/allow-transfer \\{ none; \\}/allow-transfer { any; }/"),),
           "warn", re.compile("SOA [0-9]+"), target=None, others=("db1", "app1", "sto1")),
     after("DNS11", "dns1", "everybody may ask for anything",
-          (_named("s/recursion no;/recursion yes;/; s/allow-recursion \\{ site; \\}/allow-recursion { any; }/; "
+          (_named("s/recursion no;/recursion yes; allow-recursion { any; };/; "
                   "s/allow-query-cache \\{ site; \\}/allow-query-cache { any; }/"),),
           "warn", "RA", target="← *"),
     after("DB01", "db1", "the product wants another version of the database",
