@@ -62,8 +62,12 @@ def update_command(folder: str = f"{BUNDLE}/apt", state: str = STATE) -> str:
 
 
 def reinstall_command(variable: str) -> str:
-    """Shell (as root): unpack and configure once more the packages that the shell variable names, if it names any."""
-    apt = f"env {_QUIET} apt-get {options()} {_INSTALL} -q -y --no-remove install --reinstall"
+    """Shell (as root): unpack and configure once more the packages that the shell variable names, if it names any.
+
+    Configuration files that are missing come back.
+    """
+    missing = "-o Dpkg::Options::=--force-confmiss"
+    apt = f"env {_QUIET} apt-get {options()} {_INSTALL} {missing} -q -y --no-remove install --reinstall"
     return f'{{ [ -z "${variable}" ] || {apt} -- ${variable} </dev/null; }}'
 
 

@@ -373,14 +373,26 @@ def install(packages: Sequence[str], bundle: str, seconds: int = 900) -> Iterato
         return
     from implops.bundle.apt import install_command, reinstall_command
 
-    # dpkg flushes its own files, but nothing flushes what the packages' scripts made: after a power cut a package can
-    # be "installed" and its links gone. So what was installed before is noted, and what came since is unpacked again.
+    # Nothing flushes what the packages' scripts make, nor their configuration files: after a power cut a package can be
+    # "installed", its links gone and its configuration empty, which dpkg would keep as the customer's own change. So
+    # what was installed before is noted, and what came since is unpacked again, with the configuration files that the cut has
+    # emptied. What an account program had only half written goes too.
+    empty = hashlib.md5(b"", usedforsecurity=False).hexdigest()
     command = f"""export DEBIAN_FRONTEND=noninteractive
 list() {{ dpkg-query -W -f='${{binary:Package}} ${{Version}} ${{db:Status-Abbrev}}\\n' | grep ' ii *$'; }}
-again=
-if [ -e {INSTALLING} ]; then again=$(list | grep -vxFf {INSTALLING} | cut -d ' ' -f 1)
+again= cut=
+if [ -e {INSTALLING} ]; then cut=1
 else list > {INSTALLING}.part && sync {INSTALLING}.part && mv {INSTALLING}.part {INSTALLING} && sync {STATE}; fi
 if [ -n "$(dpkg --audit)" ]; then dpkg --configure -a --force-confold </dev/null; fi
+if [ -n "$cut" ]; then
+  again=$(list | grep -vxFf {INSTALLING} | cut -d ' ' -f 1)
+  for package in $again; do
+    dpkg-query -W -f='${{Conffiles}}\\n' "$package" | while read -r file sum rest; do
+      [ "$sum" = {empty} ] || [ -s "$file" ] || rm -f "$file"
+    done
+  done
+  rm -f /etc/.#passwd?????? /etc/.#group?????? /etc/.#shadow?????? /etc/.#gshadow??????
+fi
 {install_command(packages)} && {reinstall_command("again")} && sync && rm -f {INSTALLING} && sync {STATE}"""
     yield StringCommand(job(command, seconds))
 
