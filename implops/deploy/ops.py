@@ -375,8 +375,8 @@ def install(packages: Sequence[str], bundle: str, seconds: int = 900) -> Iterato
 
     # Nothing flushes what the packages' scripts make, nor their configuration files: after a power cut a package can be
     # "installed", its links gone and its configuration empty, which dpkg would keep as the customer's own change. So
-    # what was installed before is noted, and what came since is unpacked again, with the configuration files that the cut has
-    # emptied. What an account program had only half written goes too.
+    # what was installed before is noted, and what came since is unpacked again, with the configuration files that the
+    # cut has emptied. What an account program had only half written goes too.
     empty = hashlib.md5(b"", usedforsecurity=False).hexdigest()
     command = f"""export DEBIAN_FRONTEND=noninteractive
 list() {{ dpkg-query -W -f='${{binary:Package}} ${{Version}} ${{db:Status-Abbrev}}\\n' | grep ' ii *$'; }}
