@@ -63,9 +63,9 @@ def deploy(
 
     site, store = session.site, session.store
     made = plan.make(site, recipes.load(site.base))
-    # The vendor's files are read here for the first time: a missing one is told in one line.
-    release_sha256 = release.of_site(site)
     if dry_run or drift:
+        # Recipes read the vendor's files: a missing one is told before, in one line.
+        release.of_site(site)
         _print_plan(session, made, None)
         return planning.show(session, planning.look(session, made), drift=drift)
     gates.refuse_empty(override, reason)
@@ -74,10 +74,10 @@ def deploy(
     digest = site_hash(site)
     if earlier:
         check = environment.resume(store, site, digest, earlier.check_run)
-        passed = []
     else:
         check = environment.require(store, site, digest)
-        passed = _gates(session, options, release_sha256)
+    release_sha256 = release.of_site(site)
+    passed = [] if earlier else _gates(session, options, release_sha256)
     with session.phase(texts.say("deploy.verifying_bundle")):
         bundle = trusted(site)
     _print_plan(session, made, bundle)
