@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -15,6 +16,8 @@ def _environment() -> Iterator[None]:
     patch = pytest.MonkeyPatch()
     patch.setenv("IMPLOPS_OPERATOR", "测试员/T001")
     patch.setenv("IMPLOPS_LANG", "zh-Hans")
+    # A shell ignores Ctrl-C in what it starts in the background, and all children inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     patch.undo()
 
