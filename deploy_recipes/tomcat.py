@@ -75,6 +75,8 @@ def install() -> None:
     unit, etc = f"{d.tomcat}.service", f"/etc/{d.tomcat}"
     group = {"group": "tomcat"}
     own = _unpacked(d) if d.archive else []
+    # Whoever comes first would make it otherwise: Tomcat for its own account, or the recipe of the system for root.
+    ops.folders([ops.Folder(f"{etc}/Catalina/localhost", "2750", "root", "tomcat")], name="recipe.tomcat.contexts")
     files = [
         ops.File(f"{etc}/server.xml", ops.template("tomcat.server.j2", address=d.address, port=d.port), "640", **group),
         ops.File(
@@ -114,7 +116,6 @@ def _unpacked(d: Any) -> list[Any]:
         [
             ops.Folder(f"/etc/{d.tomcat}"),
             ops.Folder(f"/etc/{d.tomcat}/Catalina"),
-            ops.Folder(f"/etc/{d.tomcat}/Catalina/localhost"),
             ops.Folder(var),
             *(ops.Folder(f"{place}", "750", "tomcat", "tomcat")
               for place in (f"{var}/webapps", f"{var}/work", f"{var}/temp", f"/var/log/{d.tomcat}")),
