@@ -24,7 +24,7 @@ test-unit: setup
 	$(PY) -m pytest tests/unit -n 2 --dist loadfile
 
 test-lab: setup
-	$(PY) -m pytest tests/lab -m "not full"
+	$(PY) -m pytest tests/lab -m "not full" -n 2 --dist loadfile
 
 test-full: setup     ## the long stories too (every point of a kill, every fault)
 	.ci/setup full
