@@ -137,3 +137,10 @@ def test_a_name_stands_once(tmp_path: Path) -> None:
     with pytest.raises(SiteError) as error:
         mapping.in_order([one, one], set())
     assert error.value.key == "import.mapping.same_name"
+
+
+def test_the_example_of_the_page_is_a_mapping(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "import.md").read_text(encoding="utf-8")
+    path = tmp_path / "example.yml"
+    path.write_text(page.partition("```yaml\n")[2].partition("```")[0], encoding="utf-8")
+    assert load(path).columns["code"].unique
