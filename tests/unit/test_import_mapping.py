@@ -143,4 +143,4 @@ def test_the_example_of_the_page_is_a_mapping(tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "import.md").read_text(encoding="utf-8")
     path = tmp_path / "example.yml"
     path.write_text(page.partition("```yaml\n")[2].partition("```")[0], encoding="utf-8")
-    assert load(path).columns["code"].unique
+    assert mapping.load(path).columns["code"].unique
