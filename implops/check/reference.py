@@ -49,9 +49,8 @@ or host, or meets no fault, is refused: it hides a mistake.
 Hosts of one role that are not alike (kernel, glibc, release, zone, language, MTU, speed, disks, JDK) are listed below
 the verdicts; from three hosts up the odd one is named. The last line says how much of the catalogue was measured.
 
-Measured with `make bench-check` when there were 85 checks (whole processes, 20 lab hosts on two cores, medians of 7
-rounds): 3.6 s against 2.8 s
-for a bare program that runs the same scripts and throws the answers away (1.27 x), two round trips a host.
+Measured with `bench/bench_check.py` (whole processes, 20 lab hosts on two cores, medians of 5 rounds): 5.3 s against
+4.3 s for a bare program that runs the same scripts and throws the answers away (1.24 x), two round trips a host.
 
 ```
 implops check site.yml --diff last          # what is new, cleared, or has another value since then
