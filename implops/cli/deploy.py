@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from implops.cli.upgrading import Before, Outcome
     from implops.deploy.engine import Done
     from implops.deploy.journal import Earlier
-    from implops.deploy.plan import Plan, Step
+    from implops.deploy.plan import Plan
     from implops.gates.override import Passed
     from implops.remote import Connection
     from implops.store import Event
@@ -178,6 +178,7 @@ def _carry_out(
     open_: dict[str, Connection], before: Before, options: _Options, release_sha256: str,
 ) -> Outcome:  # fmt: skip
     from implops.cli import going_back, steps
+    from implops.cli.turns import Turns
     from implops.deploy import release
 
     site = session.site
@@ -188,16 +189,9 @@ def _carry_out(
         saved = upgrading.save(session, run)
     keys = {step.id: made.key(step, run.id, bundle) for step in made.steps}
     keep = [id for id, key in keys.items() if earlier and earlier.good.get(id) == key]
-    turns = len(site.with_role("app")) > 1 and any(before.active.values())
-
-    def accept(step: Step) -> dict[str, Any] | None:
-        """In turns, a host's modules must answer before the next host is touched."""
-        if not (turns and step.recipe.system):
-            return None
-        wrong = steps.bad(steps.ask_modules(session, open_, run, [step.host]))
-        return {"code": "module", "modules": [one["name"] for one in wrong]} if wrong else None
-
-    outcome = upgrading.Outcome(steps.carry_out(session, made, run, keys, keep, accept), saved=saved)
+    in_turns = len(site.with_role("app")) > 1 and any(before.active.values())
+    turns = Turns(session, open_, run) if in_turns else None
+    outcome = upgrading.Outcome(steps.carry_out(session, made, run, keys, keep, turns), saved=saved)
     if all(one.good for one in outcome.steps):
         outcome.modules = steps.ask_modules(session, open_, run, list(site.hosts.values()))
     if outcome.good:
