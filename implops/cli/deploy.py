@@ -265,8 +265,12 @@ def _finish(
     session: Session, made: Plan, bundle: Bundle, run: Run, check: Event, outcome: Outcome, release_sha256: str
 ) -> None:
     recipes: dict[str, dict[str, str]] = {host.name: {} for host in made.hosts()}
+    sets: dict[str, dict[str, list[list[str]]]] = {host.name: {} for host in made.hosts()}
     for one in outcome.steps:
-        recipes[one.step.host.name][one.step.recipe.id] = "good" if one.good else one.state
+        host, recipe = one.step.host, one.step.recipe
+        recipes[host.name][recipe.id] = "good" if one.good else one.state
+        if one.good:
+            sets[host.name][recipe.id] = [[it.kind, it.name, it.value] for it in recipe.sets(session.site, host)]
     system = session.site.system
     # A second run that changes nothing keeps the release that an earlier one made.
     active = sorted(set(outcome.active.values())) or ([f"{system.version}-{run.id}"] if system else [])
@@ -274,6 +278,7 @@ def _finish(
         "pass" if outcome.good else "fail",
         {
             "recipes": recipes,
+            "sets": sets,
             "release": {"name": system.name, "version": system.version, "id": active[0]} if system else None,
             "release_sha256": release_sha256,
             "bundle_sha256": bundle.sha256,
