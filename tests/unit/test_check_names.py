@@ -234,7 +234,7 @@ def test_an_unknown_fact_is_never_a_pass(site: Site) -> None:
 
 
 def test_a_name_that_the_site_file_asks_for_only_since_is_still_to_come(site: Site) -> None:
-    told = [("name", f"{name} {address}") for name, address in fqdns(site).items()]
+    told = [("name", f"{name} 0 {address}") for name, address in fqdns(site).items()]
     here = build(Names, Section((*told, ("name#", str(len(told))), ("answer#", "0"))))
     new = f"lis.{site.dns.zone}"  # type: ignore[union-attr]
     planned = recipes.planned(site)
