@@ -15,6 +15,15 @@ def _resolver(case):
     return next(iter(case.plans("resolver")), None)
 
 
+def _record(case, name):
+    """What the site's primary name server is to say about a name and was not told by the last deployment; or None."""
+    for server in case.site.with_role("dns")[:1]:
+        planned = case.planned("name", name, server.name)
+        if planned and not case.post(planned):
+            return planned
+    return None
+
+
 @check("DNS01", "resolvers")
 def servers(case):
     if case.site.dns is None:
@@ -37,6 +46,8 @@ def forward(case):
         found = resolved.get(name)
         if found == address:
             yield case.good(found, address, target=name)
+        elif to_come := _record(case, name):
+            yield case.will_be_set(to_come, found or "—", address, target=name)
         elif planned:
             yield case.will_be_set(planned, found or "—", address, target=name)
         else:
@@ -65,7 +76,7 @@ def backward(case):
     for (server, _, question), answer in _answers(case).items():
         if not question.startswith("PTR/"):
             continue
-        planned, target = case.planned("port", "53", server), f"→ {server}"
+        planned, target = _record(case, wanted) or case.planned("port", "53", server), f"→ {server}"
         found = "—" if isinstance(answer, Unknown) else " ".join(answer.records) or f"rcode {answer.code}"
         if found == wanted:
             yield case.good(found, wanted, target=target)

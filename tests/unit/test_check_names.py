@@ -15,8 +15,9 @@ from implops.check.gather import Seen
 from implops.check.judge import Scene, judge
 from implops.check.limits import Limits
 from implops.check.model import Verdict
+from implops.deploy import recipes
 from implops.facts.base import NotMeasured, Section, build
-from implops.facts.names import Config, Names, Outside, question, read_answer
+from implops.facts.names import Config, Names, Outside, fqdns, question, read_answer
 from implops.facts.network import Listener, Ports
 from implops.facts.planned import Planned
 from implops.facts.shares import Shared, Shares, SmallFiles, admitted
@@ -56,10 +57,11 @@ def names(*lines: tuple[str, str]) -> Any:
 
 
 def verdicts(site: Site, facts: dict[str, list[Any]], id: str, *, planned: list[Planned] | None = None,
-             done: dict[str, list[str]] | None = None) -> list[Verdict]:  # fmt: skip
+             done: dict[str, list[str]] | None = None,
+             then: dict[tuple[str, str], frozenset[Planned]] | None = None) -> list[Verdict]:  # fmt: skip
     seen = {name: Seen(host, deep=True, facts={type(one): one for one in facts.get(name, [])})
             for name, host in site.hosts.items()}  # fmt: skip
-    return judge(Scene(site, seen, planned or [], done or {}, Limits(site, CHECKS)), CHECKS, [id])
+    return judge(Scene(site, seen, planned or [], done or {}, Limits(site, CHECKS), then or {}), CHECKS, [id])
 
 
 def _with(site: Site, **changed: Any) -> Site:
@@ -229,3 +231,23 @@ def test_an_unknown_fact_is_never_a_pass(site: Site) -> None:
     found = [one for id in ids for one in verdicts(mine, {}, id)]
     assert found
     assert {one.state for one in found} <= {"error", "skip"}
+
+
+def test_a_name_that_the_site_file_asks_for_only_since_is_still_to_come(site: Site) -> None:
+    told = [("name", f"{name} 0 {address}") for name, address in fqdns(site).items()]
+    here = build(Names, Section((*told, ("name#", str(len(told))), ("answer#", "0"))))
+    new = f"lis.{site.dns.zone}"  # type: ignore[union-attr]
+    planned = recipes.planned(site)
+    done = {host: list(recipes.load(site.base)) for host in site.hosts}
+    then = {("dns1", "bind9"): frozenset(one for one in planned if one.recipe == "bind9")}
+    site.dns.names["lis"] = "app1"  # type: ignore[union-attr]
+
+    def states(then: dict[tuple[str, str], frozenset[Planned]]) -> dict[str, str]:
+        found = verdicts(site, {"app1": [here]}, "DNS02", planned=recipes.planned(site), done=done, then=then)
+        return {one.result.target: one.state for one in found if one.host == "app1"}
+
+    assert states(then)[new] == "info"
+    assert {state for name, state in states(then).items() if name != new} == {"pass"}
+    # It was to be there after the last deployment, and is not.
+    assert states({("dns1", "bind9"): frozenset(recipes.planned(site))})[new] == "fail"
+    assert states({})[new] == "fail"
