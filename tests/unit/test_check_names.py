@@ -297,7 +297,9 @@ def test_a_name_that_the_site_file_asks_for_only_since_is_still_to_come(site: Si
     site.dns.names["lis"] = "app1"  # type: ignore[union-attr]
 
     def states(then: dict[tuple[str, str], frozenset[Planned]]) -> dict[str, str]:
-        found = verdicts(site, {"app1": [here, served(*rows)]}, "DNS02", planned=recipes.planned(site), done=done, then=then)
+        found = verdicts(
+            site, {"app1": [here, served(*rows)]}, "DNS02", planned=recipes.planned(site), done=done, then=then
+        )
         return {one.result.target: one.state for one in found if one.host == "app1"}
 
     assert states(then)[new] == "info"
