@@ -37,7 +37,7 @@ from implops.remote import Connection, ConnectionLost, connect  # noqa: E402
 from implops.secrets import Secret, redactor  # noqa: E402
 from implops.site import Site, load  # noqa: E402
 
-# A command ends itself on the target (ops.guarded: up to 900 s and 60 s of waiting); this is the fence around it.
+# A command ends itself on the target (shell.guarded: up to 900 s and 60 s of waiting); this is the fence around it.
 COMMAND_SECONDS = 1100.0
 _OUTPUT_KEPT = 4000
 
