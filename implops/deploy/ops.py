@@ -373,8 +373,10 @@ def restart_if_stale(
     if clean:
         verb = f"stop {q(unit)} && rm -rf -- {q(*clean)} && systemctl start {q(unit)}"
     applied = f"{STATE}/applied/{mark or unit}"
-    now = fact(f"cat {q(*paths)} 2>/dev/null | sha256sum | cut -c1-64")
-    seen = fact(f"systemctl is-active -q {q(unit)} && cat {q(applied)} 2>/dev/null || echo stale")
+    digest = f"cat {q(*paths)} 2>/dev/null | sha256sum | cut -c1-64"
+    now, _, seen = fact(
+        f"{digest}; systemctl is-active -q {q(unit)} && cat {q(applied)} 2>/dev/null || echo stale"
+    ).partition("\n")
     if seen == now:
         return
     yield StringCommand(

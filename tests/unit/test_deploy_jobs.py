@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from implops.deploy import shell
+from implops.deploy import probes, shell
 
 
 @pytest.fixture
@@ -62,3 +62,19 @@ def test_only_one_at_a_time_changes_a_host(place: Path) -> None:
 
 def test_what_takes_too_long_is_ended_by_the_host(place: Path) -> None:
     assert sh(shell.job("sleep 20", 1)).returncode == 124
+
+
+def test_what_was_changed_is_flushed_when_it_holds_and_only_then(tmp_path: Path) -> None:
+    noted = tmp_path / "synced"
+    (tmp_path / "sync").write_text(f"#!/bin/sh\ntouch {noted}\n", encoding="ascii")
+    (tmp_path / "sync").chmod(0o755)
+
+    def asked(command: str, flush: bool) -> int:
+        one = probes.shell("x", command, deadline_s=0).plain()
+        return sh(f"PATH={tmp_path}:$PATH\n{probes.script([one], patient=True, flush=flush)}").returncode
+
+    assert asked("false", flush=True) == 1
+    assert asked("true", flush=False) == 0
+    assert not noted.exists()
+    assert asked("true", flush=True) == 0
+    assert noted.exists()
