@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from implops.baseload.codec import codec_of, decoder
 from implops.baseload.column import Dictionary
 from implops.baseload.convert import Change
+from implops.baseload.fingerprint import Fingerprint
 from implops.baseload.judge import lookups
 from implops.baseload.mapping import Mapping
 from implops.baseload.proof import Proof, prove
@@ -70,7 +71,7 @@ def open_reader(
     cells: list[Cell],
     pending: Known,
     *,
-    hashed: bool = False,
+    fingerprint: Fingerprint | None = None,
     spots: frozenset[int] = frozenset(),
     resuming: bool = False,
     collect: frozenset[str] = frozenset(),
@@ -82,7 +83,8 @@ def open_reader(
     """
     known = known_to(server, mapping, cells, pending)
     taken = {names: existing(server, mapping, table, names, resuming=resuming) for names in Reader.keys(mapping)}
-    return Reader(mapping, cells, known, taken, hashed=hashed, spots=spots, collect=collect, suspicious=suspicious)
+    return Reader(mapping, cells, known, taken, fingerprint=fingerprint, spots=spots, collect=collect,
+                  suspicious=suspicious)  # fmt: skip
 
 
 def known_to(server: Server, mapping: Mapping, cells: list[Cell], pending: Known) -> Known:

@@ -129,10 +129,12 @@ def sides(job: Job) -> tuple[Source, Plain | General]:
             cell.column.ref.key: known_codes(server, cell.column.ref.key) | {""} for cell in cells if cell.column.ref
         }
         places = [order.index(place) for place in range(len(order))]
-        return Stream(mapping, cells, known, job.skip), Plain(mapping, cells, places, job.skip, job.spots)
+        return Stream(mapping, cells, known, job.skip), Plain(mapping, cells, places, job.skip, job.spots,
+                                                          server.fingerprint)  # fmt: skip
     resuming = bool(job.logged)
     sending = open_reader(server, mapping, job.table, job.cells, {}, resuming=resuming)
-    reckoning = open_reader(server, mapping, job.table, job.cells, {}, hashed=True, spots=job.spots, resuming=resuming)
+    reckoning = open_reader(server, mapping, job.table, job.cells, {}, spots=job.spots, resuming=resuming,
+                            fingerprint=server.fingerprint)  # fmt: skip
     return sending, General(reckoning)
 
 

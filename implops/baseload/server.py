@@ -96,7 +96,11 @@ class Server(ABC):
 
     @abstractmethod
     def row_hash(self, cells: Sequence[Cell], alias: str = "") -> str:
-        """SQL: the sum over all rows of the first 60 bits of the md5 of the canonical row."""
+        """SQL: over all rows the number that ``fingerprint`` reckons from the file's."""
+
+    @abstractmethod
+    def fingerprint(self, rows: Sequence[bytes]) -> int:
+        """The sum of this engine's hash of each canonical row."""
 
     def repeatable(self, sql: str) -> str:
         """A statement of ours as anybody may run it, outside of our sessions."""

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from implops.baseload.fingerprint import lookup3_sum
 from implops.baseload.mapping import Mapping
 from implops.baseload.rows import Reader
 from implops.baseload.stream import Stream, plain, quoted, trie
@@ -66,11 +67,11 @@ def fast(one: Mapping, skip: frozenset[int] = frozenset()) -> tuple[Stream, Plai
     places = [1, 2, 3, 0]  # of the file's columns in the mapping
     ordered = [cells[place] for place in places]
     order = [places.index(place) for place in range(4)]
-    return Stream(one, ordered, KNOWN, skip), Plain(one, ordered, order, skip, frozenset({0}))
+    return Stream(one, ordered, KNOWN, skip), Plain(one, ordered, order, skip, frozenset({0}), lookup3_sum)
 
 
 def reader(one: Mapping) -> Reader:
-    return Reader(one, fit(one, TABLE), KNOWN, {}, hashed=True, spots=frozenset({0}))
+    return Reader(one, fit(one, TABLE), KNOWN, {}, fingerprint=lookup3_sum, spots=frozenset({0}))
 
 
 def account(part: Part) -> tuple[object, ...]:

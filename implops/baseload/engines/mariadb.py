@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from implops.baseload.fingerprint import md5_sum
 from implops.baseload.server import Server, environment, identifier, private
 from implops.baseload.target import LOG_TABLE, Cell, Table, TableColumn
 from implops.errors import DataError, HostError, InputError
@@ -99,12 +100,13 @@ class MariaDB(Server):
         joined = f"md5(convert(concat_ws(_utf8mb4 x'1f', {values}) using utf8mb4))"
         return f"cast(coalesce(sum(cast(conv(left({joined}, 15), 16, 10) as unsigned)), 0) as char)"
 
-    def _canonical(self, cell: Cell, alias: str) -> str:
+    def fingerprint(self, rows: Sequence[bytes]) -> int:
+        return md5_sum(rows)
+
+    @staticmethod
+    def _canonical(cell: Cell, alias: str) -> str:
         name = alias + identifier(cell.name)
-        if cell.field.required:
-            return name
-        # Not nullif(): a comparison that pads takes a blank for an empty text.
-        return f"if({name} is null or octet_length({name}) = 0, {self.literal(chr(92) + 'N')}, {name})"
+        return name if cell.field.required else f"coalesce({name}, '')"
 
     def repeatable(self, sql: str) -> str:
         """Names in backticks: others have no ANSI_QUOTES. Names hold neither sign, and texts are written in hex."""
