@@ -15,6 +15,7 @@ from implops.baseload.check import open_reader
 from implops.baseload.mapping import Mapping
 from implops.baseload.proof import Proof
 from implops.baseload.rows import Block, Known, Sums, Tally
+from implops.baseload.seen import Suspects
 from implops.baseload.server import Server, identifier
 from implops.baseload.session import Session
 from implops.baseload.state import State
@@ -45,7 +46,8 @@ class Source(Protocol):
 @dataclass(frozen=True)
 class Job:
     """One checked file on its way into its table. ``skip``: the lines of its ``rejected`` rows, ``spots``: places of
-    sampled rows among the good ones; ``keep`` False rolls back in the end; ``logged``: batches that are in already.
+    sampled rows among the good ones; ``keep`` False rolls back in the end; ``logged``: batches that are in already;
+    ``suspects``: what the check told of keys.
     """
 
     server: Server
@@ -60,6 +62,7 @@ class Job:
     progress: Callable[[int, int], None]
     keep: bool = True
     logged: tuple[Logged, ...] = ()
+    suspects: Suspects = field(default_factory=dict)
 
 
 @dataclass
@@ -131,10 +134,10 @@ def sides(job: Job) -> tuple[Source, Plain | General]:
         places = [order.index(place) for place in range(len(order))]
         return Stream(mapping, cells, known, job.skip), Plain(mapping, cells, places, job.skip, job.spots,
                                                           server.fingerprint)  # fmt: skip
-    resuming = bool(job.logged)
-    sending = open_reader(server, mapping, job.table, job.cells, {}, resuming=resuming)
+    resuming, suspects = bool(job.logged), job.suspects
+    sending = open_reader(server, mapping, job.table, job.cells, {}, resuming=resuming, suspects=suspects)
     reckoning = open_reader(server, mapping, job.table, job.cells, {}, spots=job.spots, resuming=resuming,
-                            fingerprint=server.fingerprint)  # fmt: skip
+                            suspects=suspects, fingerprint=server.fingerprint)  # fmt: skip
     return sending, General(reckoning)
 
 

@@ -18,11 +18,12 @@ from implops.baseload import header
 from implops.baseload.codec import REFUSED, decoder, reading_codec
 from implops.baseload.convert import Change, Conversion, worked
 from implops.baseload.fingerprint import Fingerprint
-from implops.baseload.judge import Judge, Key, Known, damaged, groups
+from implops.baseload.judge import Judge, Key, Known, Taken, damaged, groups
 from implops.baseload.mapping import Mapping
 from implops.baseload.mojibake import Suspicion
 from implops.baseload.proof import undecodable
 from implops.baseload.rules import Fault, Field, Rules, fault_of
+from implops.baseload.seen import Suspects
 from implops.baseload.source import Bytes, digest, shown
 from implops.baseload.target import Cell
 from implops.errors import DataError, InputError
@@ -93,12 +94,13 @@ class Reader:
         mapping: Mapping,
         cells: Sequence[Cell],
         known: Known,
-        taken: dict[tuple[str, ...], set[tuple[str, ...]]],
+        taken: Taken,
         *,
         fingerprint: Fingerprint | None = None,
         spots: frozenset[int] = frozenset(),
         collect: frozenset[str] = frozenset(),
         suspicious: bool = False,
+        suspects: Suspects | None = None,
     ) -> None:
         self.mapping, self.cells, self.fingerprint, self.spots = mapping, list(cells), fingerprint, spots
         source = mapping.source
@@ -118,7 +120,7 @@ class Reader:
             cell.name: Conversion(cell.column, cell.field, source.null, self._refused)
             for cell in cells if cell.column.source is not None and worked(cell.column, source.null)
         }  # fmt: skip
-        self._judge = Judge(mapping, cells, known, taken)
+        self._judge = Judge(mapping, cells, known, taken, suspects or {})
         self._suspicion = Suspicion([cell.name for cell in cells if cell.field.kind == "text"]) if suspicious else None
         self._places: list[int | None] = []
         self._pick: Callable[[str], list[Sequence[str] | None] | None] | None = None
@@ -129,6 +131,10 @@ class Reader:
     def keys(mapping: Mapping) -> list[tuple[str, ...]]:
         """The column groups whose values must not repeat, in the file and in the table."""
         return groups(mapping)
+
+    def suspects(self) -> tuple[Suspects, bool]:
+        """After the pass: what another one must look at where keys were too many (seen.py); whether it must come."""
+        return self._judge.suspects()
 
     @property
     def changes(self) -> dict[str, dict[str, Change]]:

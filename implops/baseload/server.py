@@ -53,6 +53,8 @@ class Server(ABC):
     # The commands come on /dev/fd/N and the data on standard input; or the other way round, data in a fifo.
     data_on_stdin: ClassVar[bool]
     json_array: ClassVar[str]
+    # Arguments that keep the client from collecting a whole answer before it prints it.
+    unheld: ClassVar[tuple[str, ...]]
 
     @property
     @abstractmethod
@@ -160,6 +162,26 @@ class Server(ABC):
         # One JSON array a line: a value may hold tabs and line feeds.
         told = self.query(f"select {self.json_array}({', '.join(columns)}) from {tail};", timeout=3600)
         return [["" if one is None else str(one) for one in json.loads(line)] for line in told.splitlines()]
+
+    def stream(self, columns: Sequence[str], tail: str) -> Iterator[list[str]]:
+        """As ``values``, of any number of rows: neither this process nor the client holds them all."""
+        with tempfile.TemporaryFile() as errors, subprocess.Popen(
+            [*self.arguments(), *self.unheld], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
+            env=self.environment(),
+        ) as client:  # fmt: skip
+            assert client.stdin and client.stdout
+            script = f"{self.opening(write=False)}\nselect {self.json_array}({', '.join(columns)}) from {tail};\n"
+            client.stdin.write(script.encode())
+            client.stdin.close()
+            try:
+                for line in client.stdout:
+                    yield ["" if one is None else str(one) for one in json.loads(line)]
+            except BaseException:
+                client.kill()
+                raise
+            if client.wait():
+                errors.seek(0)
+                raise self.failed(errors.read().decode("utf-8", "replace"))
 
     def query(self, sql: str, *, timeout: float = 120) -> str:
         """What the client prints for a read-only script. Raises HostError or DataError with the server's own words."""

@@ -40,6 +40,7 @@ class MariaDB(Server):
     program, package = "mariadb", "mariadb-client"
     data_on_stdin = False
     json_array = "json_array"
+    unheld = ("--quick",)
 
     @property
     def socket(self) -> Path:

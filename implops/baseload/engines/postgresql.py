@@ -27,6 +27,7 @@ class PostgreSQL(Server):
     program, package = "psql", "postgresql-client"
     data_on_stdin = True
     json_array = "json_build_array"
+    unheld = ("-v", "FETCH_COUNT=10000")
 
     @property
     def socket(self) -> Path:
