@@ -19,7 +19,7 @@ from implops.baseload.seen import Suspects
 from implops.baseload.server import Server, identifier
 from implops.baseload.session import Session
 from implops.baseload.state import State
-from implops.baseload.stream import Stream, header, plain, quoted
+from implops.baseload.stream import Stream, header, plain
 from implops.baseload.target import LOG_TABLE, Cell, Logged, Table, known_codes, replaced
 from implops.baseload.witness import General, Part, Plain, Witness, added
 from implops.errors import DataError, HostError, LockError
@@ -165,11 +165,8 @@ class Transaction:
         """(rows of this transaction, whether more follow). Stops early when nobody takes the blocks any more."""
         rows, batch = 0, self.mapping.batch
         for block in blocks:
-            data = block.data
-            if not self.server.data_on_stdin and b"NULL" in data:
-                data = quoted(data, self.source.delimiter)
             rows += block.rows
-            if not send(data):
+            if not send(self.server.sent(block.data, self.source.delimiter)):
                 return rows, False
             self.job.progress(self.source.tally.good, block.line)
             if batch and rows >= batch:
