@@ -172,7 +172,7 @@ def test_the_account_of_the_service_writes_in_its_folder(site: Site, may: list[s
          "4096", "pass", ""),
         (["/etc/sysctl.d/91-y.conf:-net.core.somaxconn=128", "/etc/sysctl.d/90-x.conf:net.core.somaxconn=4096"],
          "4096", "warn", "other_in_file"),
-        (["/etc/sysctl.conf:net.core.somaxconn=128", "/etc/sysctl.d/90-x.conf:net.core.somaxconn=4096"],
+        (["/etc/sysctl.d/99-sysctl.conf:net.core.somaxconn=128", "/etc/sysctl.d/90-x.conf:net.core.somaxconn=4096"],
          "4096", "warn", "other_in_file"),
         ([], "2048", "warn", "in_no_file"),
         ([], "4096", "pass", ""),
