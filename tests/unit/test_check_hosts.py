@@ -94,7 +94,11 @@ TLS = (
         ({"names": ["*.his.example"], "days": 90}, None, "pass"),
         ({"names": ["his.his.example"], "days": 90, "other": True}, "key", "fail"),
         ({"names": ["his.his.example"], "days": -1}, "notAfter", "fail"),
+        # An hour more than so many days; 30 are wanted, one is needed.
+        ({"names": ["his.his.example"], "days": 30}, "notAfter", "pass"),
         ({"names": ["his.his.example"], "days": 29}, "notAfter", "warn"),
+        ({"names": ["his.his.example"], "days": 1}, "notAfter", "warn"),
+        ({"names": ["his.his.example"], "days": 0}, "notAfter", "fail"),
         ({"names": ["other.example"], "days": 90}, "SAN", "fail"),
         # The common name alone has stood for nothing for years.
         ({"names": [], "days": 90}, "SAN", "fail"),
