@@ -17,7 +17,7 @@ pytestmark = pytest.mark.lab
 
 Found = dict[tuple[str, str, str], dict[str, str]]
 SERVERS = ("DB", "DNS")
-RESTART = "systemctl restart 'postgresql@*-main'; sleep 1"
+RESTART = "systemctl restart 'postgresql@*-main.service'; sleep 1"
 HBA = "$(ls /etc/postgresql/*/main/pg_hba.conf)"
 
 
@@ -106,7 +106,7 @@ def test_without_root_the_server_is_asked_over_a_tunnel(deployed: Site) -> None:
     )
     line = f"host his his_check {address}/32 scram-sha-256"
     on(site, "db1", f'cd /; runuser -u postgres -- psql -qX -d his -c "{sql}"')
-    on(site, "db1", f"cp -a {HBA} /run/hba.kept; sed -i '1i {line}' {HBA}; systemctl reload 'postgresql@*-main'")
+    on(site, "db1", f"cp -a {HBA} /run/hba.kept; sed -i '1i {line}' {HBA}; systemctl reload 'postgresql@*-main.service'")
     ssh(site, "db1", "sudo -n sh -c 'mv /etc/sudoers.d /etc/sudoers.kept'")
     try:
         found = checked(load(site.path))
@@ -125,7 +125,7 @@ def test_without_root_the_server_is_asked_over_a_tunnel(deployed: Site) -> None:
     finally:
         lab.enter(site, "db1", ["mv", "/etc/sudoers.kept", "/etc/sudoers.d"])
         on(site, "db1", f"rm -f /etc/ssh/sshd_config.d/00-no.conf; systemctl reload ssh; cp -a /run/hba.kept {HBA}; "
-           "systemctl reload 'postgresql@*-main'; cd /; runuser -u postgres -- psql -qX -d his -c 'revoke connect on "
+           "systemctl reload 'postgresql@*-main.service'; cd /; runuser -u postgres -- psql -qX -d his -c 'revoke connect on "
            "database his from his_check' -c 'drop role his_check'")  # fmt: skip
         site.path.write_text(kept, encoding="utf-8")
 
