@@ -17,6 +17,15 @@ def _resolver(case):
     return next(iter(case.plans("resolver")), None)
 
 
+def _record(case, name):
+    """What the site's primary name server is to say about a name and was not told by the last deployment; or None."""
+    for server in case.site.with_role("dns")[:1]:
+        planned = case.planned("name", name, server.name)
+        if planned and not case.post(planned):
+            return planned
+    return None
+
+
 @check("DNS01", "resolvers")
 def servers(case):
     if case.site.dns is None:
@@ -41,8 +50,8 @@ def forward(case):
         answers = {servers[server]: one for (server, asked), one in served.items() if asked == name}
         if found != address:
             shown = found or "—"
-            if planned:
-                yield case.will_be_set(planned, shown, address, target=name)
+            if to_come := _record(case, name) or planned:
+                yield case.will_be_set(to_come, shown, address, target=name)
             else:
                 yield case.bad(shown, address, target=name)
         elif result := _masked(case, name, address, answers):
@@ -63,8 +72,11 @@ def _masked(case, name, address, answers):
             continue
         shown = " ".join(sorted(answer.records)) or f"rcode {answer.code}"
         if answer.code or answer.records != (address,):
-            if not _server_runs(case, server):
-                return case.will_be_set(case.planned("port", "53", server), shown, address, target=name)
+            to_come = _record(case, name) or (
+                None if _server_runs(case, server) else case.planned("port", "53", server)
+            )
+            if to_come:
+                return case.will_be_set(to_come, shown, address, target=name)
             return case.bad(shown, address, target=name, note="hosts_file_masks", server=server)
     return None
 
@@ -91,7 +103,7 @@ def backward(case):
     for (server, _, question), answer in _answers(case).items():
         if not question.startswith("PTR/"):
             continue
-        planned, target = case.planned("port", "53", server), f"→ {server}"
+        planned, target = _record(case, wanted) or case.planned("port", "53", server), f"→ {server}"
         found = "—" if isinstance(answer, Unknown) else " ".join(answer.records) or f"rcode {answer.code}"
         if found == wanted:
             yield case.good(found, wanted, target=target)

@@ -85,12 +85,15 @@ def hosts(case, found):
 def persistent(case, found):
     """By UUID, and without stopping the start of the host when the disk is missing."""
     path = shlex.quote(found.target)
+    # Of a subvolume or a bound folder the UUID would mount something else there.
     line = (
-        f'read -r uuid kind <<X\n$(findmnt -no UUID,FSTYPE {path})\nX\n[ -n "$kind" ] || '
-        f'{{ echo "no UUID of" {path} >&2; exit 1; }}; cat; '
-        f'printf \'UUID=%s %s %s defaults,nofail 0 2\\n\' "$uuid" {path} "$kind"'
+        f'set -- $(findmnt -no FSROOT,UUID,FSTYPE {path}); [ "$# $1" = "3 /" ] || '
+        f'{{ echo "no whole filesystem with a UUID:" {path} >&2; exit 1; }}; cat; '
+        f'printf \'UUID=%s %s %s defaults,nofail 0 2\\n\' "$2" {path} "$3"'
     )
-    return Fix(edit={"/etc/fstab": line}, now="systemctl daemon-reload; findmnt --verify >/dev/null")
+    # The line leads to the very device that is mounted there now.
+    same = f'[ "$(findmnt --fstab --evaluate -vno SOURCE {path})" = "$(findmnt -vno SOURCE {path})" ]'
+    return Fix(edit={"/etc/fstab": line}, now=f"systemctl daemon-reload; {same}")
 
 
 @fix("SEC05", risk="customer-owned")

@@ -14,7 +14,7 @@ from implops.check.gather import Seen, kinds
 from implops.check.judge import Scene, judge
 from implops.check.limits import Limits
 from implops.check.model import Verdict
-from implops.check.run import done_recipes
+from implops.check.run import done_recipes, then_set
 from implops.errors import HostError, InputError
 from implops.facts.base import build
 from implops.facts.planned import Planned
@@ -130,7 +130,7 @@ def replay(
             seen[name] = _again(site, store, event)
     if not seen:
         raise InputError("check.no_such_run", run=run, known="-")
-    scene = Scene(site, seen, planned, done_recipes(store), Limits(site, checks))
+    scene = Scene(site, seen, planned, done_recipes(store), Limits(site, checks), then_set(store))
     verdicts = judge(scene, checks, only or None)
     if only:
         return checks, verdicts

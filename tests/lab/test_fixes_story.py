@@ -89,6 +89,11 @@ def changed(id: str, host: str, path: str, command: str, target: str = "", then:
                   target=target)  # fmt: skip
 
 
+# Containers do not see the devices of their disks; with this they do.
+_NODE = (
+    "d=$(findmnt -vno SOURCE /data); [ -b $d ] || mknod $d b $(mountpoint -d /data | tr : ' '); mkdir -p /dev/disk/by-uuid; "
+    "ln -sf $d /dev/disk/by-uuid/$(blkid -p -o value -s UUID $d);"
+)
 SAFE = [
     shadowed("LIM03", "app1", "/proc/sys/fs/file-max", "10000"),
     shadowed("LIM05", "db1", "/proc/sys/kernel/sem", "32 64 1 2"),
@@ -106,7 +111,8 @@ SAFE = [
     changed("LOC01", "app1", "/etc/default/locale", "echo LANG=C >/etc/default/locale"),
     Broken("LOC02", "db1", "localedef --delete-from-archive zh_CN.utf8", "locale-gen >/dev/null"),
     changed("NET10", "sto1", "/etc/hosts", "sed -i '1i 10.9.9.9 db1' /etc/hosts"),
-    changed("DSK07", "db1", "/etc/fstab", "sed -i '\\| /data |d' /etc/fstab", target="/data"),
+    Broken("DSK07", "db1", f"{_NODE} cp -a /etc/fstab /var/tmp/fstab; sed -i '\\| /data |d' /etc/fstab",
+           "cp -a /var/tmp/fstab /etc/fstab; rm /var/tmp/fstab", _NODE, target="/data"),
 ]  # fmt: skip
 OTHERS = [
     unit("LIM01", "LimitNOFILE=1024"),

@@ -15,9 +15,9 @@ from implops.check.gather import Seen
 from implops.check.judge import Scene, judge
 from implops.check.limits import Limits
 from implops.check.model import Verdict
-from implops.deploy.recipes import planned
+from implops.deploy import recipes
 from implops.facts.base import NotMeasured, Section, build
-from implops.facts.names import Config, Names, Outside, Served, question, read_answer
+from implops.facts.names import Config, Names, Outside, Served, fqdns, question, read_answer
 from implops.facts.network import Listener, Ports
 from implops.facts.planned import Planned
 from implops.facts.shares import Shared, Shares, SmallFiles, admitted
@@ -57,10 +57,11 @@ def names(*lines: tuple[str, str]) -> Any:
 
 
 def verdicts(site: Site, facts: dict[str, list[Any]], id: str, *, planned: list[Planned] | None = None,
-             done: dict[str, list[str]] | None = None) -> list[Verdict]:  # fmt: skip
+             done: dict[str, list[str]] | None = None,
+             then: dict[tuple[str, str], frozenset[Planned]] | None = None) -> list[Verdict]:  # fmt: skip
     seen = {name: Seen(host, deep=True, facts={type(one): one for one in facts.get(name, [])})
             for name, host in site.hosts.items()}  # fmt: skip
-    return judge(Scene(site, seen, planned or [], done or {}, Limits(site, CHECKS)), CHECKS, [id])
+    return judge(Scene(site, seen, planned or [], done or {}, Limits(site, CHECKS), then or {}), CHECKS, [id])
 
 
 def _with(site: Site, **changed: Any) -> Site:
@@ -121,7 +122,7 @@ def test_a_hosts_file_hides_no_fault_of_the_zone(
 def test_a_zone_that_is_still_to_be_made_is_no_fault(site: Site) -> None:
     facts = {"app1": [build(Names, Section((("name", f"{DB1} 0 10.77.1.11"), ("name#", "1"), ("answer#", "0")))),
                       served(f"10.77.1.13 {DB1} {address_of(DB1, code=5)}")]}  # fmt: skip
-    made = verdicts(site, facts, "DNS02", planned=planned(site))
+    made = verdicts(site, facts, "DNS02", planned=recipes.planned(site))
     (found,) = (one for one in made if (one.host, one.result.target) == ("app1", DB1))
     assert (found.state, found.result.note, found.result.params["recipe"]) == ("info", "will_be_set", "bind9")
 
@@ -281,3 +282,25 @@ def test_an_unknown_fact_is_never_a_pass(site: Site) -> None:
     found = [one for id in ids for one in verdicts(mine, {}, id)]
     assert found
     assert {one.state for one in found} <= {"error", "skip"}
+
+
+def test_a_name_that_the_site_file_asks_for_only_since_is_still_to_come(site: Site) -> None:
+    told = [("name", f"{name} 0 {address}") for name, address in fqdns(site).items()]
+    here = build(Names, Section((*told, ("name#", str(len(told))), ("answer#", "0"))))
+    new = f"lis.{site.dns.zone}"  # type: ignore[union-attr]
+    rows = [f"10.77.1.13 {name} {address_of(name, address)}" for name, address in fqdns(site).items()]
+    asked = served(*rows, f"10.77.1.13 {new} {address_of(new, code=3)}")
+    planned = recipes.planned(site)
+    done = {host: list(recipes.load(site.base)) for host in site.hosts}
+    then = {("dns1", "bind9"): frozenset(one for one in planned if one.recipe == "bind9")}
+    site.dns.names["lis"] = "app1"  # type: ignore[union-attr]
+
+    def states(then: dict[tuple[str, str], frozenset[Planned]]) -> dict[str, str]:
+        found = verdicts(site, {"app1": [here, asked]}, "DNS02", planned=recipes.planned(site), done=done, then=then)
+        return {one.result.target: one.state for one in found if one.host == "app1"}
+
+    assert states(then)[new] == "info"
+    assert {state for name, state in states(then).items() if name != new} == {"pass"}
+    # It was to be there after the last deployment, and is not.
+    assert states({("dns1", "bind9"): frozenset(recipes.planned(site))})[new] == "fail"
+    assert states({})[new] == "fail"
