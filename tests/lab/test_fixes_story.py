@@ -91,8 +91,8 @@ def changed(id: str, host: str, path: str, command: str, target: str = "", then:
 
 # Containers do not see the devices of their disks; with this they do.
 _NODE = (
-    "d=$(findmnt -vno SOURCE /data); [ -b $d ] || mknod $d b $(mountpoint -d /data | tr : ' '); mkdir -p /dev/disk/by-uuid; "
-    "ln -sf $d /dev/disk/by-uuid/$(blkid -p -o value -s UUID $d);"
+    "d=$(findmnt -vno SOURCE /data); [ -b $d ] || mknod $d b $(mountpoint -d /data | tr : ' '); "
+    "mkdir -p /dev/disk/by-uuid; ln -sf $d /dev/disk/by-uuid/$(blkid -p -o value -s UUID $d);"
 )
 SAFE = [
     shadowed("LIM03", "app1", "/proc/sys/fs/file-max", "10000"),

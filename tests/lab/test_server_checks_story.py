@@ -129,8 +129,8 @@ def test_without_root_the_server_is_asked_over_a_tunnel(deployed: Site) -> None:
     finally:
         lab.enter(site, "db1", ["mv", "/etc/sudoers.kept", "/etc/sudoers.d"])
         on(site, "db1", f"rm -f /etc/ssh/sshd_config.d/00-no.conf; systemctl reload ssh; cp -a /run/hba.kept {HBA}; "
-           "systemctl reload 'postgresql@*-main.service'; cd /; runuser -u postgres -- psql -qX -d his -c 'revoke connect "
-           "on database his from his_check' -c 'drop role his_check'")  # fmt: skip
+           "systemctl reload 'postgresql@*-main.service'; cd /; runuser -u postgres -- psql -qX -d his -c "
+           "'revoke connect on database his from his_check' -c 'drop role his_check'")  # fmt: skip
         site.path.write_text(kept, encoding="utf-8")
 
 
