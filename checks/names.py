@@ -56,6 +56,8 @@ def forward(case):
                 yield case.bad(shown, address, target=name)
         elif result := _masked(case, name, address, answers):
             yield result
+        elif len(answers) < len(servers):
+            yield case.error("missing", target=name, detail=name)
         elif answers and all(isinstance(one, Unknown) for one in answers.values()):
             # That no server answers is for DNS04; this name is known without them.
             yield case.good(found, address, target=name, note="from_hosts_file")
