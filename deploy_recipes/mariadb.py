@@ -293,3 +293,15 @@ def verify(site: Site, host: Host) -> list[probes.Probe]:
         probes.tcp(host.address, database.port),
         probes.shell(f"sql:{database.name}", ask),
     ]
+
+
+def leaves(site: Site, host: Host) -> list[str]:
+    assert site.database
+    return [site.database.data]
+
+
+def undo() -> None:
+    """Stopped for good; the data and all that is needed to start it by hand stay."""
+    from implops.deploy import ops
+
+    ops.withdraw([UNIT], name="recipe.mariadb.undo")

@@ -302,3 +302,25 @@ def verify(site: Site, host: Host) -> list[probes.Probe]:
         probes.tcp(host.address, database.port),
         probes.shell(f"sql:{database.name}", ask),
     ]
+
+
+def undo_params(site: Site, host: Host) -> dict[str, Any]:
+    assert site.database
+    return {"major": site.database.major}
+
+
+def leaves(site: Site, host: Host) -> list[str]:
+    assert site.database
+    return [site.database.data]
+
+
+def undo() -> None:
+    """Stopped for good; the data and all that is needed to start it by hand stay."""
+    from pyinfra import host
+
+    from implops.deploy import ops
+
+    major = host.data.major
+    start = ops.File(f"/etc/postgresql/{major}/main/start.conf", "manual\n", user="postgres", group="postgres")
+    ops.write([start], name="recipe.postgresql.undo")
+    ops.withdraw([f"postgresql@{major}-main.service"], name="recipe.postgresql.undo")

@@ -357,6 +357,26 @@ def service(units: Sequence[str], enabled: bool = True) -> Iterator[StringComman
 
 
 @operation()
+def withdraw(units: Sequence[str], files: Sequence[str] = ()) -> Iterator[StringCommand]:
+    """Stop units, keep them from starting with the host, remove files of ours (no directories) that made them."""
+    asked = [
+        *(f"if systemctl is-enabled -q {_q(u)} 2>/dev/null || systemctl is-active -q {_q(u)}; then echo {_q(u)}; fi"
+          for u in units),
+        *(f"if [ -e {_q(p)} ] || [ -L {_q(p)} ]; then echo there; fi" for p in files),
+        "true",
+    ]  # fmt: skip
+    seen = fact("; ".join(asked)).splitlines()
+    if not seen:
+        return
+    lines = ["set -e"]
+    if running := [one for one in units if one in seen]:
+        lines.append(f"systemctl disable -q --now {_q(*running)}")
+    if files:
+        lines.append(f"rm -f {_q(*files)}")
+    yield StringCommand(guarded("\n".join([*lines, "systemctl daemon-reload", "sync"]), 180))
+
+
+@operation()
 def restart_if_stale(
     unit: str, paths: Sequence[str], seconds: int = 120, check: str = "true", mark: str = "", reload: bool = False,
     clean: Sequence[str] = (),
