@@ -360,9 +360,9 @@ def service(units: Sequence[str], enabled: bool = True) -> Iterator[StringComman
 def withdraw(units: Sequence[str], files: Sequence[str] = ()) -> Iterator[StringCommand]:
     """Stop units, keep them from starting with the host, remove files of ours (no directories) that made them."""
     asked = [
-        *(f"if systemctl is-enabled -q {_q(u)} 2>/dev/null || systemctl is-active -q {_q(u)}; then echo {_q(u)}; fi"
+        *(f"if systemctl is-enabled -q {q(u)} 2>/dev/null || systemctl is-active -q {q(u)}; then echo {q(u)}; fi"
           for u in units),
-        *(f"if [ -e {_q(p)} ] || [ -L {_q(p)} ]; then echo there; fi" for p in files),
+        *(f"if [ -e {q(p)} ] || [ -L {q(p)} ]; then echo there; fi" for p in files),
         "true",
     ]  # fmt: skip
     seen = fact("; ".join(asked)).splitlines()
@@ -370,9 +370,9 @@ def withdraw(units: Sequence[str], files: Sequence[str] = ()) -> Iterator[String
         return
     lines = ["set -e"]
     if running := [one for one in units if one in seen]:
-        lines.append(f"systemctl disable -q --now {_q(*running)}")
+        lines.append(f"systemctl disable -q --now {q(*running)}")
     if files:
-        lines.append(f"rm -f {_q(*files)}")
+        lines.append(f"rm -f {q(*files)}")
     yield StringCommand(guarded("\n".join([*lines, "systemctl daemon-reload", "sync"]), 180))
 
 
