@@ -50,9 +50,14 @@ def at_random(site: Site, chance: random.Random) -> str:
     command = [sys.executable, "-m", "implops.cli.main", "deploy", str(site.path), "--yes", *resume(site)]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                env=environment())  # fmt: skip
-    time.sleep(chance.uniform(0.5, 8.0))
     victims = chance.choice(("tool", "worker", "both"))
-    worker = worker_of(process.pid)
+    worker = None
+    if victims != "tool" or chance.random() < 0.7:
+        # Most moments at which steps are carried out, some before.
+        while worker is None and process.poll() is None:
+            worker = worker_of(process.pid)
+            time.sleep(0.05)
+    time.sleep(chance.uniform(0.0, 5.0))
     struck = []
     if process.poll() is None and victims in ("tool", "both"):
         os.kill(process.pid, signal.SIGKILL)
