@@ -13,10 +13,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
 from implops.baseload.codec import REFUSED, SIXTEEN, decoder
+from implops.baseload.judge import Known
 from implops.baseload.mapping import Mapping
-from implops.baseload.rows import Block, Known, Tally
 from implops.baseload.rules import Field, Rules
 from implops.baseload.source import Bytes, opened, shown
+from implops.baseload.tally import Block, Tally
 from implops.baseload.target import Cell
 from implops.errors import DataError
 

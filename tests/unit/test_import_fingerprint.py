@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from implops.baseload.fingerprint import crc_sum, lookup3_sum, md5_sum
 from implops.baseload.grid import Grid
-from implops.baseload.rows import total
 from implops.baseload.stream import cells_of
+from implops.baseload.tally import total
 
 _32 = 2**32 - 1
 
