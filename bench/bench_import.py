@@ -203,7 +203,8 @@ def deployed(folder: Path, engine: str) -> Iterator[Site]:
         shutil.copytree(examples / name, folder / name)
     for name in ("schema", "schema-mariadb"):
         shutil.copytree(examples / "his" / name, folder / "release" / name)
-    subprocess.run([sys.executable, examples / "his" / "build.py", folder / "release" / "his-1.0.0.war"], check=True)
+    subprocess.run([sys.executable, examples / "his" / "build.py", folder / "release" / "his-1.0.0.war"],
+                   check=True, stdout=subprocess.DEVNULL)  # fmt: skip
     implops = [sys.executable, "-m", "implops.cli.main"]
     site = str(folder / "site.yml")
     try:

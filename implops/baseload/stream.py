@@ -147,7 +147,10 @@ class Stream:
         self._codes: dict[int, set[str]] = {}
         self._seen: dict[int, set[str]] = {}
         given = [self._field(place, cell, known) for place, cell in enumerate(cells)]
-        self._run = Rules(given, self.delimiter, '"', REFUSED.get(mapping.source.codec, "")).run
+        refused = REFUSED.get(mapping.source.codec, "")
+        self._run = Rules(given, self.delimiter, '"', refused).run
+        # Where no cell is in quotes, a tenth is saved by not asking for them.
+        self._bare = Rules(given, self.delimiter, "", refused).run
 
     def _field(self, place: int, cell: Cell, known: Known) -> Field:
         ref = cell.column.ref
@@ -195,7 +198,7 @@ class Stream:
             text = self._decode(block.raw)
         except UnicodeDecodeError:
             return None
-        match = self._run.match(text)
+        match = (self._run if '"' in text else self._bare).match(text)
         return text if match and match.end() == len(text) else None
 
     def _look_up(self, text: str, block: Lines) -> None:
