@@ -79,13 +79,14 @@ def finished(site: Site) -> bool:
 def test_killed_sixty_times(deployed: Site, tmp_path_factory: pytest.TempPathFactory) -> None:
     seed = int(os.environ.get("IMPLOPS_KILL_SEED", "20261125"))
     chance = random.Random(seed)
+    count = int(os.environ.get("IMPLOPS_KILL_COUNT", "60"))
     kills: list[str] = []
     rounds = 0
-    while len(kills) < int(os.environ.get("IMPLOPS_KILL_COUNT", "60")):
+    while len(kills) < count:
         rounds += 1
         for site in bare(tmp_path_factory.mktemp(f"kill{rounds}"), deployed):
             number = 0
-            while not finished(site):
+            while not finished(site) and len(kills) < count:
                 # Every other time at a record, further on each time; else at any moment.
                 if len(kills) % 2:
                     number += chance.randint(1, 6)

@@ -74,7 +74,7 @@ def untouched(site: Site) -> bool:
 def test_1_nothing_goes_further_than_where_it_was_verified(sites: dict[str, Site]) -> None:
     for place in ("pre-production", "production"):
         approve(sites[place])
-        assert "还没有任何记录" in deploy(sites[place], code=5)
+        assert "还没有部署过" in deploy(sites[place], code=5)
     deploy(sites["test"])
     # Deployed is not verified.
     assert "没有合格的系统检查" in deploy(sites["pre-production"], code=5)
