@@ -11,7 +11,7 @@ from implops.baseload.check import Checked
 from implops.baseload.load import Loaded
 from implops.baseload.mapping import Mapping
 from implops.baseload.proof import shown_name
-from implops.baseload.rows import Reject, Sums, Tally
+from implops.baseload.tally import Reject, Sums, Tally
 from implops.baseload.target import Cell
 from implops.errors import ImplopsError
 

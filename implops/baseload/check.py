@@ -11,12 +11,13 @@ from implops.baseload.codec import codec_of, decoder
 from implops.baseload.column import Dictionary
 from implops.baseload.convert import Change
 from implops.baseload.fingerprint import Fingerprint
-from implops.baseload.judge import Taken, lookups
+from implops.baseload.judge import Known, Taken, lookups
 from implops.baseload.mapping import Mapping
 from implops.baseload.proof import Proof, prove
-from implops.baseload.rows import Known, Reader, Reject, Tally
+from implops.baseload.rows import Reader
 from implops.baseload.seen import Suspects
 from implops.baseload.server import Server
+from implops.baseload.tally import Reject, Tally
 from implops.baseload.target import (
     Cell,
     Table,

@@ -1,9 +1,10 @@
 """One number for many rows, whatever their order: the sum of a hash of each canonical row.
 
-The hash is one that the database reckons cheaply and that Python can follow: md5 costs PostgreSQL four times as much
-as all the rest of the proof, so there it is the server's own hash of a text (``hashtextextended``, Bob Jenkins'
-lookup3 as in PostgreSQL's common/hashfn.c since version 11, on machines that store the low byte first). A server that
-reckons otherwise never agrees with the file, so nothing is loaded there unproved.
+The hash is one that the database reckons cheaply and that Python can follow; md5 costs either server more than all the
+rest of the proof. PostgreSQL: its own hash of a text (``hashtextextended``, Bob Jenkins' lookup3 as in
+common/hashfn.c since version 11, on machines that store the low byte first). MariaDB: two checksums of 32 bits,
+``crc32`` and, since 10.8, ``crc32c``; before that md5. A server that reckons otherwise never agrees with the file, so
+nothing is loaded there unproved.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import importlib
 from collections.abc import Callable, Sequence
 from struct import unpack
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +38,50 @@ def md5_sum(rows: Sequence[bytes]) -> int:
     found = b"".join([md5(row).digest() for row in rows])  # noqa: S324 - a sum against accidents, no secret
     high: int = sum(unpack(">" + "Q8x" * len(rows), found))
     return (high - sum(found[7::16].translate(_LOW))) >> 4
+
+
+def crc_sum(rows: Sequence[bytes]) -> int:
+    """The sum over rows of their CRC-32 (IEEE) in the high and their CRC-32C (Castagnoli) in the low 32 bits."""
+    return (sum(map(crc32, rows)) << 32) + _crc32c_sum(rows)
+
+
+def _crc32c_sum(rows: Sequence[bytes]) -> int:
+    if not rows:
+        return 0
+    lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+    # The longest first: each step works on the rows that still have bytes.
+    order = np.argsort(-lengths, kind="stable")
+    starts, lengths = (np.cumsum(lengths) - lengths)[order], lengths[order]
+    data = b"".join(rows) + bytes(4)
+    octets, words = np.frombuffer(data, np.uint8), np.ndarray((len(data) - 3,), "<u4", data, strides=(1,))
+    state = np.full(len(rows), 2**32 - 1, np.uint32)
+    fours = lengths // 4
+    for number in range(int(fours[0])):
+        left = int(np.searchsorted(-fours, -number))
+        word = state[:left] ^ words[starts[:left] + 4 * number]
+        state[:left] = (
+            _CRC32C[3][word & 255] ^ _CRC32C[2][word >> 8 & 255] ^ _CRC32C[1][word >> 16 & 255] ^ _CRC32C[0][word >> 24]
+        )
+    starts, lengths = starts + 4 * fours, lengths - 4 * fours
+    for number in range(3):
+        some = np.flatnonzero(lengths > number)
+        low = (state[some] ^ octets[starts[some] + number]) & 255
+        state[some] = _CRC32C[0][low] ^ (state[some] >> 8)
+    return int((~state).sum(dtype=np.uint64))
+
+
+def _tables() -> list[_Words]:
+    """Of a byte, and of a byte with one to three bytes of zeros behind it."""
+    first = np.arange(256, dtype=np.uint32)
+    for _ in range(8):
+        first = np.where(first & 1, (first >> 1) ^ np.uint32(0x82F63B78), first >> 1)
+    tables = [first]
+    for _ in range(3):
+        tables.append(first[tables[-1] & 255] ^ (tables[-1] >> 8))
+    return tables
+
+
+_CRC32C = _tables()
 
 
 def lookup3_sum(rows: Sequence[bytes]) -> int:

@@ -12,14 +12,15 @@ from typing import Any, Protocol
 from implops import __version__
 from implops.baseload import state
 from implops.baseload.check import open_reader
+from implops.baseload.judge import Known
 from implops.baseload.mapping import Mapping
 from implops.baseload.proof import Proof
-from implops.baseload.rows import Block, Known, Sums, Tally
 from implops.baseload.seen import Suspects
 from implops.baseload.server import Server, identifier
 from implops.baseload.session import Session
 from implops.baseload.state import State
 from implops.baseload.stream import Stream, header, plain
+from implops.baseload.tally import Block, Sums, Tally
 from implops.baseload.target import LOG_TABLE, Cell, Logged, Table, known_codes, replaced
 from implops.baseload.witness import General, Part, Plain, Witness, added
 from implops.errors import DataError, HostError, LockError

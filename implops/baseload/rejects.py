@@ -16,9 +16,9 @@ from openpyxl.styles import Font
 from implops import texts
 from implops.baseload.codec import SIXTEEN, decoder, reading_codec
 from implops.baseload.mapping import Mapping
-from implops.baseload.rows import Reject
 from implops.baseload.rules import Fault
 from implops.baseload.source import exact_codec
+from implops.baseload.tally import Reject
 
 _HEADER = ("line", "column", "value", "code", "reason", "original")
 _WIDTHS = (8, 18, 30, 16, 40, 80)

@@ -10,8 +10,9 @@ from implops.baseload.check import dictionary, judged, wanted_codes
 from implops.baseload.judge import Known, lookups
 from implops.baseload.mapping import Mapping
 from implops.baseload.proof import prove
-from implops.baseload.rows import Reader, Reject
+from implops.baseload.rows import Reader
 from implops.baseload.sheet import sheets
+from implops.baseload.tally import Reject
 from implops.baseload.target import Cell, Table, TableColumn, fit
 from implops.baseload.template import sheet_name, titles
 from implops.errors import DataError, ImplopsError, InputError

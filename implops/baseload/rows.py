@@ -9,75 +9,30 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from decimal import Context, Decimal
-from functools import reduce
+from dataclasses import replace
+from decimal import Decimal
 from itertools import islice
 
 from implops.baseload import header
 from implops.baseload.codec import REFUSED, decoder, reading_codec
 from implops.baseload.convert import Change, Conversion, worked
 from implops.baseload.fingerprint import Fingerprint
-from implops.baseload.judge import Judge, Key, Known, Taken, damaged, groups
+from implops.baseload.judge import Judge, Known, Taken, damaged, groups
 from implops.baseload.mapping import Mapping
 from implops.baseload.mojibake import Suspicion
 from implops.baseload.proof import undecodable
 from implops.baseload.rules import Fault, Field, Rules, fault_of
 from implops.baseload.seen import Suspects
-from implops.baseload.source import Bytes, digest, shown
+from implops.baseload.source import Bytes, Originals, digest, shown, with_last
+from implops.baseload.tally import EXACT, Block, Reject, Sums, Tally, canonical, total
 from implops.baseload.target import Cell
 from implops.errors import DataError, InputError
-
-__all__ = ["Block", "Key", "Known", "Reader", "Reject", "Sums", "Tally", "canonical", "total"]
 
 # So many rejects are kept one by one; a file with more has another problem, and memory has an end.
 KEPT_REJECTS = 100_000
 _RECORDS = 2000
-# The default context rounds to 28 digits; the widest column and the longest file stay below 60.
-EXACT = Context(prec=60)
 
-Originals = Callable[[int], bytes]
-
-
-@dataclass(frozen=True)
-class Reject:
-    """A line that is not loaded: its number in the file, its bytes, and every fault found in it."""
-
-    line: int
-    raw: bytes
-    faults: tuple[Fault, ...]
-
-
-@dataclass
-class Sums:
-    """Of one column: values that are not NULL, characters, and the sum where the mapping asks for one."""
-
-    count: int = 0
-    length: int = 0
-    sum: Decimal | None = None
-
-
-@dataclass
-class Tally:
-    """What was read. ``notes``: remarks (key of a text -> its parameter). ``row_hash``: fingerprint.py."""
-
-    rows: int = 0
-    good: int = 0
-    blank: int = 0
-    rejected: int = 0
-    last_line: int = 0
-    row_hash: int = 0
-    columns: dict[str, Sums] = field(default_factory=dict)
-    notes: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Block:
-    """Good rows for the server (UTF-8, CSV), and how many lines of the file have been read so far."""
-
-    data: bytes
-    rows: int
-    line: int
+Original = Callable[[int], bytes]
 
 
 class Reader:
@@ -167,7 +122,7 @@ class Reader:
 
     def _lines(self) -> Iterator[Block]:
         line, first, carried = 1, True, b""
-        for raw, last in _with_last(self._bytes.blocks()):
+        for raw, last in with_last(self._bytes.blocks()):
             if first and raw.startswith(b"\xef\xbb\xbf") and self.codec == "utf-8":
                 raw = raw[3:]
             if not raw.endswith(b"\n"):
@@ -177,7 +132,7 @@ class Reader:
                 first = False
             raw, carried = carried + raw, b""
             out: list[bytes] = []
-            before, originals = self.tally.good, _Originals(raw, line, self._bytes)
+            before, originals = self.tally.good, Originals(raw, line, self._bytes)
             for start, text, whole in self._texts(raw, line):
                 assert self.rules
                 for number, part, good in self.rules.split(start, text, last or not whole):
@@ -299,7 +254,7 @@ class Reader:
                 found.append(fault)
         return found
 
-    def _refuse_record(self, line: int, part: str, originals: _Originals) -> None:
+    def _refuse_record(self, line: int, part: str, originals: Originals) -> None:
         assert self.rules
         faults = self.rules.why(part)
         if not faults:
@@ -309,7 +264,7 @@ class Reader:
             faults = self._faults(self.rules.values(part)[0])
         self._reject(line, originals.span(line, part.count("\n")), faults)
 
-    def _take(self, line: int, text: str, out: list[bytes], originals: _Originals) -> None:
+    def _take(self, line: int, text: str, out: list[bytes], originals: Originals) -> None:
         """Good by form; now what needs work, other rows or tables."""
         assert self.rules
         if self._untouched and not damaged(text):
@@ -330,7 +285,7 @@ class Reader:
 
     def _columns(
         self, lines: Sequence[int], columns: Sequence[Sequence[str] | None], text: str | None, out: list[bytes],
-        original: Originals,
+        original: Original,
     ) -> None:  # fmt: skip
         """Rows whose form is good. A column that nobody looks at may be None until the rows must be written anew."""
         given: list[Sequence[str]] = [
@@ -377,7 +332,6 @@ class Reader:
 
     def _written(self, values: list[Sequence[str]]) -> bytes:
         buffer = io.StringIO()
-        # A lone column is quoted: a bare \. would end the data for psql.
         # A lone column is quoted: a bare \. would end the data for psql. So is a carriage return, which Python leaves.
         lone = len(values) == 1 or (self.rules is not None and self.rules.multiline)
         writer = csv.writer(buffer, delimiter=self.delimiter, lineterminator="\n",
@@ -424,52 +378,3 @@ class Reader:
                             found=self.tally.rows)  # fmt: skip
         if not self.tally.rows and expected != 0:
             raise DataError("import.no_rows", file=shown(self.mapping))
-
-
-def total(column: Sequence[str], behind: int | None) -> Decimal:
-    """Exact sum of canonical numbers. With a fixed scale they are summed as whole numbers, five times as fast."""
-    given = [one for one in column if one] if "" in column else column
-    if behind is None and any("." in one for one in given):
-        return reduce(EXACT.add, map(Decimal, given), Decimal(0))
-    whole = "\n".join(given).replace(".", "").split("\n") if behind and given else given
-    return EXACT.scaleb(Decimal(sum(map(int, whole))), -(behind or 0))
-
-
-def canonical(columns: Sequence[Sequence[str]]) -> list[bytes]:
-    """The rows as the database joins them for their hash: values in the mapping's order, NULL as an empty text."""
-    return ["\x1f".join(row).encode() for row in zip(*columns, strict=True)]
-
-
-class _Originals:
-    """The lines of a block as the file has them; cut only when somebody asks."""
-
-    def __init__(self, block: bytes, first: int, source: Bytes) -> None:
-        self.block, self.first, self.source = block, first, source
-        self._lines: list[bytes] = []
-
-    def line(self, number: int) -> bytes:
-        return self.span(number, 1)
-
-    def span(self, number: int, count: int) -> bytes:
-        """``count`` lines from ``number`` on, without the last line feed."""
-        return self.source.original(b"\n".join(self._cut()[number - self.first :][:count]))
-
-    def rest(self, number: int) -> bytes:
-        """The bytes of the block from line ``number`` to its end."""
-        return b"\n".join(self._cut()[number - self.first :])
-
-    def _cut(self) -> list[bytes]:
-        if not self._lines:
-            self._lines = self.block.split(b"\n")
-        return self._lines
-
-
-def _with_last(blocks: Iterator[bytes]) -> Iterator[tuple[bytes, bool]]:
-    """Each block, and whether it is the last one."""
-    held: bytes | None = None
-    for block in blocks:
-        if held is not None:
-            yield held, False
-        held = block
-    if held is not None:
-        yield held, True

@@ -89,6 +89,41 @@ class Bytes:
         return line.decode("utf-8", "surrogatepass").encode(exact, "surrogatepass")
 
 
+class Originals:
+    """The lines of a block as the file has them; cut only when somebody asks."""
+
+    def __init__(self, block: bytes, first: int, source: Bytes) -> None:
+        self.block, self.first, self.source = block, first, source
+        self._lines: list[bytes] = []
+
+    def line(self, number: int) -> bytes:
+        return self.span(number, 1)
+
+    def span(self, number: int, count: int) -> bytes:
+        """``count`` lines from ``number`` on, without the last line feed."""
+        return self.source.original(b"\n".join(self._cut()[number - self.first :][:count]))
+
+    def rest(self, number: int) -> bytes:
+        """The bytes of the block from line ``number`` to its end."""
+        return b"\n".join(self._cut()[number - self.first :])
+
+    def _cut(self) -> list[bytes]:
+        if not self._lines:
+            self._lines = self.block.split(b"\n")
+        return self._lines
+
+
+def with_last(blocks: Iterator[bytes]) -> Iterator[tuple[bytes, bool]]:
+    """Each block, and whether it is the last one."""
+    held: bytes | None = None
+    for block in blocks:
+        if held is not None:
+            yield held, False
+        held = block
+    if held is not None:
+        yield held, True
+
+
 class _Wide:
     """UTF-16 to UTF-8, lone surrogates kept. Raises InputError without a mark where the byte order needs one."""
 

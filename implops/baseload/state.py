@@ -10,9 +10,9 @@ from decimal import Decimal
 from typing import Any
 
 from implops.baseload.mapping import Mapping
-from implops.baseload.rows import Sums, Tally
 from implops.baseload.server import Server, identifier
 from implops.baseload.session import Session
+from implops.baseload.tally import Sums, Tally
 from implops.baseload.target import Cell
 from implops.baseload.witness import added
 from implops.errors import DataError

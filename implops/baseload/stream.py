@@ -13,10 +13,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
 from implops.baseload.codec import REFUSED, SIXTEEN, decoder
+from implops.baseload.judge import Known
 from implops.baseload.mapping import Mapping
-from implops.baseload.rows import Block, Known, Tally
 from implops.baseload.rules import Field, Rules
 from implops.baseload.source import Bytes, opened, shown
+from implops.baseload.tally import Block, Tally
 from implops.baseload.target import Cell
 from implops.errors import DataError
 
@@ -146,7 +147,10 @@ class Stream:
         self._codes: dict[int, set[str]] = {}
         self._seen: dict[int, set[str]] = {}
         given = [self._field(place, cell, known) for place, cell in enumerate(cells)]
-        self._run = Rules(given, self.delimiter, '"', REFUSED.get(mapping.source.codec, "")).run
+        refused = REFUSED.get(mapping.source.codec, "")
+        self._run = Rules(given, self.delimiter, '"', refused).run
+        # Where no cell is in quotes, a tenth is saved by not asking for them.
+        self._bare = Rules(given, self.delimiter, "", refused).run
 
     def _field(self, place: int, cell: Cell, known: Known) -> Field:
         ref = cell.column.ref
@@ -194,7 +198,7 @@ class Stream:
             text = self._decode(block.raw)
         except UnicodeDecodeError:
             return None
-        match = self._run.match(text)
+        match = (self._run if '"' in text else self._bare).match(text)
         return text if match and match.end() == len(text) else None
 
     def _look_up(self, text: str, block: Lines) -> None:

@@ -20,9 +20,10 @@ from implops.baseload.codec import decoder
 from implops.baseload.fingerprint import Fingerprint
 from implops.baseload.grid import Grid
 from implops.baseload.mapping import Mapping
-from implops.baseload.rows import EXACT, Reader, Sums, Tally, total
+from implops.baseload.rows import Reader
 from implops.baseload.source import Bytes, shown
 from implops.baseload.stream import Lines, cells_of, lines
+from implops.baseload.tally import EXACT, Sums, Tally, total
 from implops.baseload.target import Cell
 from implops.errors import DataError, ImplopsError, MachineError
 

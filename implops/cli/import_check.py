@@ -14,8 +14,8 @@ from implops.cli.output import Session, verb
 
 if TYPE_CHECKING:
     from implops.baseload.batch import Batch
+    from implops.baseload.judge import Known
     from implops.baseload.mapping import Mapping
-    from implops.baseload.rows import Known
     from implops.baseload.server import Server
 
 # Rows between two looks at the clock cost nothing; a line of progress every two seconds.

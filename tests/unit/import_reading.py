@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from implops.baseload.fingerprint import md5_sum
+from implops.baseload.judge import Known
 from implops.baseload.mapping import Mapping
 from implops.baseload.proof import prove
-from implops.baseload.rows import Known, Reader
+from implops.baseload.rows import Reader
 from implops.baseload.target import Table, TableColumn, fit
 
 TABLE = Table(

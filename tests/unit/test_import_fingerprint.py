@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from implops.baseload.fingerprint import lookup3_sum, md5_sum
+from implops.baseload.fingerprint import crc_sum, lookup3_sum, md5_sum
 from implops.baseload.grid import Grid
-from implops.baseload.rows import total
 from implops.baseload.stream import cells_of
+from implops.baseload.tally import total
 
 _32 = 2**32 - 1
 
@@ -67,6 +68,30 @@ def slowly(row: bytes) -> int:
 )
 def test_postgresql_says_the_same(row: str, said: int) -> None:
     assert lookup3_sum([row.encode()]) == slowly(row.encode()) == said
+
+
+def castagnoli(row: bytes) -> int:
+    """CRC-32C, bit by bit."""
+    found = _32
+    for byte in row:
+        found ^= byte
+        for _ in range(8):
+            found = (found >> 1) ^ (0x82F63B78 if found & 1 else 0)
+    return found ^ _32
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    # select crc32(…) * 4294967296 + crc32c(…), MariaDB 10.11
+    [("", 0), ("123456789", (0xCBF43926 << 32) + 0xE3069283)],
+)
+def test_mariadb_says_the_same(row: str, said: int) -> None:
+    assert crc_sum([row.encode()]) == said
+
+
+@given(st.lists(st.binary(max_size=50), max_size=30))
+def test_checksums_of_many_rows_are_those_of_each(rows: list[bytes]) -> None:
+    assert crc_sum(rows) == sum((zlib.crc32(row) << 32) + castagnoli(row) for row in rows)
 
 
 @given(st.lists(st.binary(max_size=50), max_size=30))

@@ -18,8 +18,8 @@ from import_reading import COLUMNS, HEADER, TABLE, Read, mat
 
 from implops.baseload import rejects as rejects_file
 from implops.baseload.codec import CODECS
-from implops.baseload.rows import canonical, total
 from implops.baseload.rules import up_to
+from implops.baseload.tally import canonical, total
 from implops.baseload.target import Table, fit
 from implops.errors import DataError, InputError
 

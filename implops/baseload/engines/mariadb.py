@@ -13,10 +13,11 @@ import io
 import json
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from implops.baseload.fingerprint import md5_sum
+from implops.baseload.fingerprint import crc_sum, md5_sum
 from implops.baseload.server import Server, environment, identifier, private
 from implops.baseload.target import LOG_TABLE, Cell, Table, TableColumn
 from implops.errors import DataError, HostError, InputError
@@ -33,6 +34,7 @@ _ERROR = re.compile(r"ERROR (\d+) \(([0-9A-Z]{5})\)[^:]*: (.+)")
 # Errors of the client itself (2000 and up: no connection, connection lost), and of a server that will not let us in.
 _LOST = {1040, 1044, 1045, 1049, 1053, 1129, 1130, 1203, 1226, 1927}
 _LOCK_TIMEOUT = {1205}
+_CRC32C_SINCE = 100800
 _INTEGERS = {"tinyint": 7, "smallint": 15, "mediumint": 23, "int": 31, "bigint": 63}
 _TYPES = {"char": "bpchar", "varchar": "varchar", "tinytext": "text", "text": "text", "mediumtext": "text",
           "longtext": "text", "decimal": "numeric", "datetime": "timestamp"}  # fmt: skip
@@ -100,11 +102,20 @@ class MariaDB(Server):
 
     def row_hash(self, cells: Sequence[Cell], alias: str = "") -> str:
         values = ", ".join(self._canonical(cell, alias) for cell in cells)
-        joined = f"md5(convert(concat_ws(_utf8mb4 x'1f', {values}) using utf8mb4))"
-        return f"cast(coalesce(sum(cast(conv(left({joined}, 15), 16, 10) as unsigned)), 0) as char)"
+        joined = f"concat_ws(_utf8mb4 x'1f', {values})"
+        if any(cell.field.charset for cell in cells):
+            joined = f"convert({joined} using utf8mb4)"
+        each = f"crc32({joined}) * 4294967296 + crc32c({joined})"
+        if not self._two_checksums:
+            each = f"cast(conv(left(md5({joined}), 15), 16, 10) as unsigned)"
+        return f"cast(coalesce(sum({each}), 0) as char)"
 
     def fingerprint(self, rows: Sequence[bytes]) -> int:
-        return md5_sum(rows)
+        return crc_sum(rows) if self._two_checksums else md5_sum(rows)
+
+    @cached_property
+    def _two_checksums(self) -> bool:
+        return _number(self.query("select version();")) >= _CRC32C_SINCE
 
     @staticmethod
     def _canonical(cell: Cell, alias: str) -> str:
@@ -226,7 +237,7 @@ class MariaDB(Server):
             name=("public", table),
             columns={one[0]: _column(*one) for one in found["column"]},
             server_encoding="utf8mb4",
-            version=int("".join(f"{int(part):02d}" for part in version.split("-")[0].split(".")[:3])),
+            version=_number(version),
             rows=rows,
             triggers=tuple(one[0] for one in found["trigger"]),
             sql=sql,
@@ -265,6 +276,11 @@ class MariaDB(Server):
             part, *values = json.loads(line)
             found[part].append(values)
         return found
+
+
+def _number(version: str) -> int:
+    """``10.11.6-MariaDB-0+deb12u1`` -> 101106."""
+    return int("".join(f"{int(part):02d}" for part in version.split("-")[0].split(".")[:3]))
 
 
 def _nulled(rows: bytes, delimiter: str) -> bytes:
