@@ -130,9 +130,10 @@ def check(
     mapping: Mapping,
     pending: Known,
     collect: frozenset[str],
-    progress: Callable[[int, int], None],
+    progress: Callable[[int], Callable[[int, int], None]],
 ) -> Checked:
     """Judge one file; its own codes named by ``collect`` are added to ``pending`` for the files that follow.
+    ``progress`` is given the lines of the file, and what it returns is told rows and line again and again.
 
     Raises InputError for a mapping, header or encoding that is refused, DataError when the number of rows is not the
     customer's. Rejected rows are values.
@@ -145,8 +146,9 @@ def check(
         return Checked(mapping, proof, table, cells, Tally(), [], done)
     resuming = bool(mapping.batch and logged(server, mapping, proof.sha256))
     reader = open_reader(server, mapping, table, cells, pending, collect=collect, suspicious=True, resuming=resuming)
+    told = progress(proof.lines)
     for block in reader.blocks():
-        progress(reader.tally.good, block.line)
+        told(reader.tally.good, block.line)
     reader.finish()
     schema, name = table.name
     for column, codes in reader.collected.items():

@@ -16,7 +16,7 @@ VERBS = ("import",)
 _COUNTS = ("inserted", "updated", "unchanged", "deleted")
 _RESULTS: dict[str, State] = {
     "loaded": "pass", "already": "pass", "partly": "warn", "good": "skip", "skipped": "skip",
-    "rejected": "fail", "refused": "fail", "failed": "fail",
+    "rejected": "fail", "refused": "fail", "failed": "fail", "halfway": "fail", "unknown": "error",
 }  # fmt: skip
 
 
@@ -60,10 +60,17 @@ class _Batch:
     @property
     def taken(self) -> int:
         """Rows of the file that stand in the table after the run."""
-        return sum(self.rows.get(name, 0) for name in ("inserted", "updated", "unchanged"))
+        return sum(self.rows.get(name, 0) for name in ("inserted", "updated", "unchanged")) + self.resumed
+
+    @property
+    def resumed(self) -> int:
+        """Rows that an earlier run had committed, batch by batch."""
+        return int(self.given.get("resumed", 0))
 
     def written(self) -> str:
         """``1000``, or how many of them were new when a mode other than insert was used."""
+        if self.resumed:
+            return self.frame.say("form_import.resumed", count=self.taken, resumed=self.resumed)
         if self.given["mode"] == "insert":
             return str(self.taken)
         mode = self.frame.say(f"form_import.mode.{self.given['mode']}")
