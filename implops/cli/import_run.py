@@ -118,6 +118,7 @@ def _started(opened: Opened, files: Sequence[Mapping], reason: str | None) -> di
             for one in opened.overruled
         ],
         "imports": [one.name for one in files],
+        "test_run": all(one.gates.test_run for one in files),
     }
 
 

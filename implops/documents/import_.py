@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from implops.documents.common import Frame, clock, duration, error_text, mono, short_hash
-from implops.documents.model import Cell, Column, Document, Language, Paragraph, Part, State, Table
+from implops.documents.model import Cell, Column, Document, Language, Paragraph, Part, SignOff, State, Table
 from implops.store import Event, Store
 
 KIND = "IMP"
@@ -204,6 +204,7 @@ def _backups(frame: Frame) -> Paragraph:
             approver=approval.get("approver", none),
             approved=frame.when(approval.get("time")),
             took=duration(_milliseconds(frame)),
+            rehearsed=frame.say(f"form_import.{'' if frame.started.payload.get('test_run') else 'not_'}rehearsed"),
         ),
         frame.say("form_import.backups_title"),
     )
@@ -272,8 +273,8 @@ def _rejected(frame: Frame, batches: list[_Batch]) -> Table:
 
 def _sample(frame: Frame, batches: list[_Batch]) -> Table:
     columns = _columns(
-        frame, ("file", 1.3, ""), ("line", 0.6, "right"), ("key", 1.2, ""), ("fields", 1.8, ""),
-        ("source_value", 2.6, ""), ("target_value", 2.6, ""), ("same", 0.8, ""),
+        frame, ("file", 1.2, ""), ("line", 0.6, "right"), ("key", 1.1, ""), ("fields", 2.2, ""),
+        ("source_value", 2.6, ""), ("target_value", 2.6, ""), ("same", 0.7, ""),
     )  # fmt: skip
     rows: list[tuple[Cell | str, ...]] = []
     seeds = []
@@ -284,10 +285,12 @@ def _sample(frame: Frame, batches: list[_Batch]) -> Table:
         seeds.append(spot["seed"])
         names = " · ".join(spot["columns"])
         rows += [
-            (batch.file, str(one["line"]), mono(" ".join(one["key"])), mono(names), " · ".join(one["source"]),
+            (batch.file, str(one["line"]), mono(" ".join(one["key"])), names, " · ".join(one["source"]),
              " · ".join(one["target"]), _same(frame, one["source"] == one["target"]))
             for one in spot["rows"]
         ]  # fmt: skip
     note = frame.say("form_import.seeds", seeds=" ".join(seeds)) if seeds else ""
+    signer = SignOff((frame.say("form_import.sample_signer"),), frame.say("form.signoff.date"))
     return Table(frame.say("form_import.annex_sample"), columns, tuple(rows),
-                 empty=frame.say("form_import.nothing_loaded"), note=note)  # fmt: skip
+                 empty=frame.say("form_import.nothing_loaded"), note=note,
+                 signoff=signer if rows else None)  # fmt: skip
