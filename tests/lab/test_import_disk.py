@@ -75,8 +75,8 @@ def cut_while_loading(database: OnDisk, deliver: Callable[..., Path], mode: str)
     assert state(database) == after
 
 
-def filled_while_loading(database: OnDisk, deliver: Callable[..., Path], mode: str, left: int) -> None:
-    path, before, after = prepared(database, deliver, mode, 300_000)
+def filled_while_loading(database: OnDisk, deliver: Callable[..., Path], mode: str, left: int, rows: int) -> None:
+    path, before, after = prepared(database, deliver, mode, rows)
     database.fill(left)
     try:
         with pytest.raises((DataError, HostError)) as error:
@@ -111,7 +111,7 @@ def test_the_power_goes_between_batches(database: OnDisk, deliver: Callable[...,
 
 
 def test_the_disk_is_full(database: OnDisk, deliver: Callable[..., Path]) -> None:
-    filled_while_loading(database, deliver, "insert", 12 * 2**20)
+    filled_while_loading(database, deliver, "insert", 6 * 2**20, 150_000)
 
 
 @pytest.mark.full
@@ -124,4 +124,4 @@ def test_the_power_goes_in_every_mode(database: OnDisk, deliver: Callable[..., P
 @pytest.mark.parametrize("left", [6, 12, 24])
 @pytest.mark.parametrize("mode", MODES)
 def test_the_disk_is_full_in_every_mode(database: OnDisk, deliver: Callable[..., Path], mode: str, left: int) -> None:
-    filled_while_loading(database, deliver, mode, left * 2**20)
+    filled_while_loading(database, deliver, mode, left * 2**20, 300_000)
