@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from implops.check.registry import check
 from implops.facts.base import Unknown
-from implops.facts.names import NOBODY, NXDOMAIN, REFUSED, ROOT, Config, Names, Outside, fqdns
+from implops.facts.names import NOBODY, NXDOMAIN, REFUSED, ROOT, Config, Names, Outside, Served, fqdns
 from implops.facts.network import Network, Ports
 
 _MOST_SERVERS = 3
 _OURS = ("named", "unbound")
+# What DNS04 says of a server that does not answer.
+_SILENT = ("refused", "timeout", "no_route", "local")
 
 
 def _resolver(case):
     return next(iter(case.plans("resolver")), None)
+
+
+def _record(case, name):
+    """What the site's primary name server is to say about a name and was not told by the last deployment; or None."""
+    for server in case.site.with_role("dns")[:1]:
+        planned = case.planned("name", name, server.name)
+        if planned and not case.post(planned):
+            return planned
+    return None
 
 
 @check("DNS01", "resolvers")
@@ -32,15 +43,40 @@ def forward(case):
     if case.site.dns is None:
         yield case.skip("no_dns")
         return
-    resolved, planned = case.fact(Names).resolved, _resolver(case)
+    resolved, planned, served = case.fact(Names).resolved, _resolver(case), case.fact(Served).answers
+    servers = {host.address: host.name for host in case.site.with_role("dns")}
     for name, address in fqdns(case.site).items():
         found = resolved.get(name)
-        if found == address:
-            yield case.good(found, address, target=name)
-        elif planned:
-            yield case.will_be_set(planned, found or "—", address, target=name)
+        answers = {servers[server]: one for (server, asked), one in served.items() if asked == name}
+        if found != address:
+            shown, to_come = found or "—", _record(case, name) or planned
+            if to_come:
+                yield case.will_be_set(to_come, shown, address, target=name)
+            else:
+                yield case.bad(shown, address, target=name)
+        elif result := _masked(case, name, address, answers):
+            yield result
+        elif answers and all(isinstance(one, Unknown) for one in answers.values()):
+            # That no server answers is for DNS04; this name is known without them.
+            yield case.good(found, address, target=name, note="from_hosts_file")
         else:
-            yield case.bad(found or "—", address, target=name)
+            yield case.good(found, address, target=name)
+
+
+def _masked(case, name, address, answers):
+    """The host has the right address from its own /etc/hosts; a name server does not. None when none says otherwise."""
+    for server, answer in answers.items():
+        if isinstance(answer, Unknown):
+            if answer.reason not in _SILENT:
+                return case.error(answer.reason, target=name, detail=answer.detail)
+            continue
+        shown = " ".join(sorted(answer.records)) or f"rcode {answer.code}"
+        if answer.code or answer.records != (address,):
+            to_come = case.planned("port", "53", server) if not _server_runs(case, server) else _record(case, name)
+            if to_come:
+                return case.will_be_set(to_come, shown, address, target=name)
+            return case.bad(shown, address, target=name, note="hosts_file_masks", server=server)
+    return None
 
 
 def _answers(case):
@@ -65,7 +101,7 @@ def backward(case):
     for (server, _, question), answer in _answers(case).items():
         if not question.startswith("PTR/"):
             continue
-        planned, target = case.planned("port", "53", server), f"→ {server}"
+        planned, target = _record(case, wanted) or case.planned("port", "53", server), f"→ {server}"
         found = "—" if isinstance(answer, Unknown) else " ".join(answer.records) or f"rcode {answer.code}"
         if found == wanted:
             yield case.good(found, wanted, target=target)

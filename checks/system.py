@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatchcase
 
 from implops.check.registry import check
 from implops.facts.deep import Repositories
 from implops.facts.planned import PROCESSES
 from implops.facts.settings import Running
-from implops.facts.software import TOOLS, Services, Software
+from implops.facts.software import TOOLS, Services, Software, families
 from implops.facts.system import CONTAINERS, System
 
 ARCH = "x86_64"
@@ -135,11 +136,12 @@ def complaints(case):
 
 @check("OS12", "os.leftover")
 def leftover(case):
-    """What an earlier installation left: packages that a recipe installs, units of ours, their processes."""
+    """What an earlier installation left: packages of planned servers by any name, units of ours, their processes."""
     if case.deployed:
         return case.good("—", "—")
     software, files = case.fact(Software), case.fact(Services).files
-    found = [one.name for one in case.plans("package") if one.name in software.packages and _serves(one.name)]
+    patterns = families(case.plans("port"))
+    found = [name for name in software.packages if any(fnmatchcase(name, one) for one in patterns)]
     names = {one.name.partition("@")[0] for one in case.plans("service")} | {"implops-backup", "implops-drill"}
     found += [file for file in files if file.rpartition(".")[0].partition("@")[0] in names]
     served = {name for one in case.plans("port") for name in PROCESSES.get(one.value, ())} & _LEFT_RUNNING
@@ -157,11 +159,6 @@ def agents(case):
     """Recorded: whoever owns them has to leave the product's folders alone."""
     found = sorted(set(_AGENTS) & set(case.fact(Running).processes))
     return case.info(" ".join(found) or "—", note="agents" if found else "")
-
-
-def _serves(name):
-    """Packages of servers: an earlier installation of them is not ours to take over."""
-    return name.startswith(("postgresql", "mariadb", "tomcat", "nginx", "bind9")) and not name.endswith("dnsutils")
 
 
 @check("OS10", "pkg.repo", severity="warn", deep=True)

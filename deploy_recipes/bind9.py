@@ -24,7 +24,15 @@ def packages(site: Site, host: Host) -> list[str]:
 
 
 def sets(site: Site, host: Host) -> list[tuple[str, str, str]]:
-    return [*(("package", name, "") for name in packages(site, host)), ("port", "53", "named"), ("user", "bind", "")]
+    assert site.dns
+    names = {one.name: one.address for one in site.hosts.values()}
+    names |= {name: site.hosts[target].address for name, target in site.dns.names.items()}
+    return [
+        *(("package", name, "") for name in packages(site, host)),
+        ("port", "53", "named"),
+        ("user", "bind", ""),
+        *(("name", f"{name}.{site.dns.zone}", address) for name, address in names.items()),
+    ]
 
 
 def zones(site: Site) -> dict[str, list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from implops import certificates
@@ -92,6 +93,40 @@ def install() -> None:
         UNIT, [one.path for one in files], check="nginx -q -t", mark="nginx-site", reload=True,
         name="recipe.nginx.reload",
     )  # fmt: skip
+
+
+def drain(site: Site, host: Host, away: Collection[str]) -> str:
+    """This proxy hands no new request to the hosts ``away``; with none, to all again. Never without anybody left.
+
+    Ended when no old worker takes requests any more; what they have begun goes on to its end.
+    """
+    mine = "/^upstream implops {/,/^}/"
+    gone = "".join(
+        f" -e '{mine}{{ /server {site.hosts[name].address.replace('.', '[.]')}:{site.backend_port} /s/;$/ down;/ }}'"
+        for name in away
+    )
+    return f"""f={UPSTREAM}
+[ -f $f ] || exit 0
+set -e
+umask 022
+sed -e '{mine}s/ down;$/;/'{gone} $f > $f.part
+anybody() {{ sed -n '{mine}p' $f.part | grep ' server ' | grep -qv ' down;$'; }}
+if cmp -s $f $f.part || ! anybody; then rm -f $f.part; exit 0; fi
+sync $f.part
+mv -f $f.part $f
+systemctl is-active -q {UNIT} || exit 0
+nginx -q -t
+main=$(cat /run/nginx.pid)
+old=$(cat /proc/$main/task/$main/children)
+systemctl reload {UNIT}
+for one in $old; do
+  for tenth in $(seq 100); do
+    # A worker that is left writes into its title that it is shutting down.
+    ! grep -qs worker /proc/$one/cmdline || grep -qs 'shutting down' /proc/$one/cmdline && break
+    sleep 0.1
+  done
+done
+"""
 
 
 def verify(site: Site, host: Host) -> list[probes.Probe]:

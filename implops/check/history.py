@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Literal
 
-from implops.check import registry
+from implops.check import custom, registry, waivers
 from implops.check.deep import untested
 from implops.check.gather import Seen, kinds
 from implops.check.judge import Scene, judge
 from implops.check.limits import Limits
 from implops.check.model import Verdict
-from implops.check.run import done_recipes
+from implops.check.run import done_recipes, then_set
 from implops.errors import HostError, InputError
 from implops.facts.base import build
 from implops.facts.planned import Planned
@@ -111,13 +112,17 @@ def not_passed(store: Store) -> tuple[str, ...]:
 
 
 def replay(
-    site: Site, store: Store, run: str, planned: Sequence[Planned]
-) -> tuple[dict[str, registry.Check], list[Verdict]]:
-    """Judge the stored answers of a run with today's thresholds and checks; nothing is asked.
+    site: Site, store: Store, run: str, planned: Sequence[Planned], only: Collection[str] = ()
+) -> tuple[dict[str, registry.Check], list[Verdict]]:  # fmt: skip
+    """Judge the stored answers of a run with today's thresholds, checks and waivers; nothing is asked. The users' own
+    pytest files need a host: they, and waivers of theirs, are left out.
 
-    Raises InputError when the run's answers are not in the store.
+    Raises InputError when the run's answers are not in the store, SiteError for a waiver that hides a mistake.
     """
     checks = registry.load(site.base)
+    for id in only:
+        if id not in checks:
+            raise InputError("check.unknown_id", place="--only", id=id)
     seen = {}
     for event in store.events(kind="host.checked", run=run):
         name = event.payload["host"]
@@ -125,8 +130,13 @@ def replay(
             seen[name] = _again(site, store, event)
     if not seen:
         raise InputError("check.no_such_run", run=run, known="-")
-    scene = Scene(site, seen, planned, done_recipes(store), Limits(site, checks))
-    return checks, judge(scene, checks)
+    scene = Scene(site, seen, planned, done_recipes(store), Limits(site, checks), then_set(store))
+    verdicts = judge(scene, checks, only or None)
+    if only:
+        return checks, verdicts
+    away = site.hosts.keys() - seen.keys()
+    asked = [one for one in site.waive if one.host not in away and not one.id.startswith(custom.PREFIX)]
+    return checks, waivers.apply(site, checks, verdicts, date.today(), asked)
 
 
 def _again(site: Site, store: Store, event: Event) -> Seen:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -26,13 +26,16 @@ NAMEPLATE_PERCENT = 93
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything that a run's checks may look at. ``done``: host -> recipes that the last deployment calls good."""
+    """Everything that a run's checks may look at. ``done``: host -> recipes that the last deployment calls good;
+    ``then``: what recipes were to set in that deployment, where its record says so.
+    """
 
     site: Site
     seen: Mapping[str, Seen]
     planned: Sequence[Planned]
     done: Mapping[str, Iterable[str]]
     limits: Limits
+    then: Mapping[tuple[str, str], frozenset[Planned]] = field(default_factory=dict)
 
     @cached_property
     def planned_of(self) -> dict[str, list[Planned]]:
@@ -69,8 +72,13 @@ class Case:
         return [one for one in self.scene.planned_of.get(self.host.name, ()) if one.kind == kind]
 
     def post(self, planned: Planned) -> bool:
-        """Whether the recipe has run there: what it sets must be there then."""
-        return planned.recipe in self.scene.done.get(planned.host, ())
+        """Whether the recipe has run there for this: it must be there then. What the site file asks for only since is
+        still to be set.
+        """
+        if planned.recipe not in self.scene.done.get(planned.host, ()):
+            return False
+        then = self.scene.then.get((planned.host, planned.recipe))
+        return then is None or planned in then
 
     @property
     def deployed(self) -> bool:

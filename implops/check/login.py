@@ -135,7 +135,7 @@ def _rows(
     try:
         with engine.connect() as session:
             for statement in statements:
-                with contextlib.suppress(sqlalchemy.exc.DBAPIError):
+                with contextlib.suppress(sqlalchemy.exc.DBAPIError, UnicodeDecodeError):
                     found += [_text(row[0]) for row in session.exec_driver_sql(statement)]
     except sqlalchemy.exc.DBAPIError as error:
         raise Refused(_words(str(error.orig))) from None
@@ -145,7 +145,11 @@ def _rows(
 
 
 # Never the bare password: whoever listens there would have it.
-_POSTGRESQL = {"connect_timeout": SECONDS, "require_auth": "!password", "application_name": "implops-check"}
+# The encoding is named because a database without one (SQL_ASCII) would answer in bytes.
+_POSTGRESQL = {
+    "connect_timeout": SECONDS, "require_auth": "!password", "application_name": "implops-check",
+    "client_encoding": "utf8",
+}  # fmt: skip
 _BARE = ("mysql_clear_password", "sha256_password", "caching_sha2_password", "dialog")
 
 

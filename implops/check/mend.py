@@ -9,7 +9,7 @@ from implops.check import fixes, script
 from implops.check.fixes import Planned
 from implops.check.judge import Scene
 from implops.check.limits import Limits
-from implops.check.run import Outcome, done_recipes
+from implops.check.run import Outcome, done_recipes, then_set
 from implops.check.script import Applied
 from implops.errors import HostError, ImplopsError, InputError
 from implops.facts import planned as facts
@@ -32,7 +32,7 @@ class Mended:
 def plan(site: Site, store: Store, planned: Sequence[facts.Planned], done: Outcome) -> list[Planned]:
     """The fixes that a check's faults allow. Raises KitError for a wrong declaration."""
     remedies = fixes.load(site.base, done.checks)
-    scene = Scene(site, done.seen, planned, done_recipes(store), Limits(site, done.checks))
+    scene = Scene(site, done.seen, planned, done_recipes(store), Limits(site, done.checks), then_set(store))
     return fixes.plan(scene, done.checks, remedies, done.verdicts)
 
 

@@ -58,6 +58,16 @@ def done_recipes(store: Store) -> dict[str, list[str]]:
     return found
 
 
+def then_set(store: Store) -> dict[tuple[str, str], frozenset[Planned]]:
+    """(host, recipe) -> what the recipe was to set there when it was last carried out."""
+    found: dict[tuple[str, str], frozenset[Planned]] = {}
+    for event in store.events(kind="deploy.finished"):
+        for host, recipes in event.payload.get("sets", {}).items():
+            for recipe, sets in recipes.items():
+                found[host, recipe] = frozenset(Planned(recipe, host, *one) for one in sets)
+    return found
+
+
 @dataclass(frozen=True)
 class Deep:
     """The tests that load a host are wanted; ``force_io``: also on a busy host and beside a running database."""
@@ -104,7 +114,7 @@ def look(
         theirs = custom.verdicts(site, seen, only)
     finally:
         close(seen.values())
-    scene = Scene(site, seen, planned, done, limits)
+    scene = Scene(site, seen, planned, done, limits, then_set(store))
     verdicts = [*judge(scene, checks, only or None), *theirs]
     verdicts += [one for one in attest.verdicts(site, store, date.today(), hosts) if not only or one.id in only]
     if not only and not hosts:

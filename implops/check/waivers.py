@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 
@@ -13,14 +13,18 @@ from implops.site import Site, Waiver
 from implops.units import measure
 
 
-def apply(site: Site, checks: dict[str, Check], verdicts: Sequence[Verdict], today: date) -> list[Verdict]:
+def apply(
+    site: Site, checks: Mapping[str, Check], verdicts: Sequence[Verdict], today: date,
+    asked: Sequence[Waiver] | None = None,
+) -> list[Verdict]:  # fmt: skip
     """Faults that a waiver covers become ``waived``; their value is still printed. A waiver that has run out, or whose
     value got worse, has lapsed: the fault stands and says so. A waiver of a test that nobody asked for stays dormant.
+    ``asked``: those that can meet their fault here, when not all of the site file's can.
 
     Raises SiteError for a waiver that names no check or host of this site, or matches no fault: it hides a mistake.
     """
     found = list(verdicts)
-    for waiver in site.waive:
+    for waiver in site.waive if asked is None else asked:
         place = f"{site.path.name} waive {waiver.id}"
         if waiver.id not in checks:
             raise SiteError("check.waiver_id", place=place, id=waiver.id)

@@ -43,7 +43,7 @@ def check(
     fix_script: Path | None, mend: bool, yes: bool, attest: tuple[str, ...], note: str, explain: str,
 ) -> int:  # fmt: skip
     from implops.check import history, run
-    from implops.cli import findings, mending
+    from implops.cli import mending
     from implops.cli.forms import emit
     from implops.deploy.recipes import planned
     from implops.errors import InputError
@@ -61,10 +61,9 @@ def check(
     if diff and before is None:
         before = history.verdicts_of(store, history.find(store, diff))
     if replay:
-        checks, verdicts = history.replay(site, store, history.find(store, replay), planned(site))
-        findings.show(session, verdicts)
-        click.echo(texts.say("check.replayed", run=history.find(store, replay), checks=len(checks)))
-        return _end(session, checks, verdicts, before)
+        _without_hosts({"--fix-script": fix_script, "--apply": mend, "--deep": deep, "--force-io": force_io,
+                        "--retry-failed": retry_failed, "--host": hosts})  # fmt: skip
+        return _replay(session, history.find(store, replay), only, form, before)
     if retry_failed:
         only = history.not_passed(store)
         if not only:
@@ -78,7 +77,7 @@ def check(
         wanted = run.Deep(force_io) if deep else None
         done = run.check(site, store, session.operator, planned(site), only=only, hosts=hosts, deep=wanted)
     if form:
-        return _formatted(done, form)
+        return _formatted(done.verdicts, form)
     _answer(session, done)
     if done.finished.payload["complete"] and not no_document:
         emit(session, "check", done.run)
@@ -90,6 +89,34 @@ def check(
         if mend:
             return mending.apply(session, done, fixes, yes=yes)
     return code
+
+
+def _without_hosts(given: dict[str, object]) -> None:
+    """Refuse what has to ask or change a host."""
+    from implops.errors import InputError
+
+    if words := [name for name, value in given.items() if value]:
+        raise InputError("check.replay_asks_nobody", options=" ".join(words))
+
+
+def _replay(
+    session: Session, run: str, only: tuple[str, ...], form: str | None, before: list[dict[str, Any]] | None
+) -> int:  # fmt: skip
+    """Judge a recorded run again: the same answers as a check's, no host asked, nothing recorded."""
+    from implops.check import history, owners
+    from implops.cli import findings
+    from implops.deploy.recipes import planned
+
+    checks, verdicts = history.replay(session.site, session.store, run, planned(session.site), only)
+    if form:
+        return _formatted(verdicts, form)
+    if session.as_json:
+        told = owners.payloads(session.site, verdicts, date.today())
+        session.answer({"replayed": run, "verdicts": told})
+    else:
+        findings.show(session, verdicts)
+        click.echo(texts.say("check.replayed", run=run, checks=len(checks)))
+    return _end(session, checks, verdicts, before, whole=not only)
 
 
 def _attest(session: Session, words: tuple[str, ...], note: str) -> int:
@@ -146,9 +173,10 @@ def _end(
     return code(verdicts)
 
 
-def _formatted(done: Outcome, form: str) -> int:
+def _formatted(verdicts: list[Verdict], form: str) -> int:
     """For other programs: nothing but the answer on stdout; Nagios has exit codes of its own."""
     from implops.check import formats
+    from implops.check.run import code
     from implops.cli.findings import actual
     from implops.cli.findings import titled as title
 
@@ -156,11 +184,11 @@ def _formatted(done: Outcome, form: str) -> int:
         return actual(one.result)
 
     if form == "nagios":
-        line, number = formats.nagios(done.verdicts)
+        line, number = formats.nagios(verdicts)
         click.echo(line)
         return number
-    click.echo((formats.junit if form == "junit" else formats.tap)(done.verdicts, title, said))
-    return done.code
+    click.echo((formats.junit if form == "junit" else formats.tap)(verdicts, title, said))
+    return code(verdicts)
 
 
 def _answer(session: Session, done: Outcome) -> None:

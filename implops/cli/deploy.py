@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from implops.cli.upgrading import Before, Outcome
     from implops.deploy.engine import Done
     from implops.deploy.journal import Earlier
-    from implops.deploy.plan import Plan, Step
+    from implops.deploy.plan import Plan
     from implops.gates.override import Passed
     from implops.remote import Connection
     from implops.store import Event
@@ -178,6 +178,7 @@ def _carry_out(
     open_: dict[str, Connection], before: Before, options: _Options, release_sha256: str,
 ) -> Outcome:  # fmt: skip
     from implops.cli import going_back, steps
+    from implops.cli.turns import Turns
     from implops.deploy import release
 
     site = session.site
@@ -188,16 +189,9 @@ def _carry_out(
         saved = upgrading.save(session, run)
     keys = {step.id: made.key(step, run.id, bundle) for step in made.steps}
     keep = [id for id, key in keys.items() if earlier and earlier.good.get(id) == key]
-    turns = len(site.with_role("app")) > 1 and any(before.active.values())
-
-    def accept(step: Step) -> dict[str, Any] | None:
-        """In turns, a host's modules must answer before the next host is touched."""
-        if not (turns and step.recipe.system):
-            return None
-        wrong = steps.bad(steps.ask_modules(session, open_, run, [step.host]))
-        return {"code": "module", "modules": [one["name"] for one in wrong]} if wrong else None
-
-    outcome = upgrading.Outcome(steps.carry_out(session, made, run, keys, keep, accept), saved=saved)
+    in_turns = len(site.with_role("app")) > 1 and any(before.active.values())
+    turns = Turns(session, open_, run) if in_turns else None
+    outcome = upgrading.Outcome(steps.carry_out(session, made, run, keys, keep, turns), saved=saved)
     if all(one.good for one in outcome.steps):
         outcome.modules = steps.ask_modules(session, open_, run, list(site.hosts.values()))
     if outcome.good:
@@ -271,8 +265,12 @@ def _finish(
     session: Session, made: Plan, bundle: Bundle, run: Run, check: Event, outcome: Outcome, release_sha256: str
 ) -> None:
     recipes: dict[str, dict[str, str]] = {host.name: {} for host in made.hosts()}
+    sets: dict[str, dict[str, list[list[str]]]] = {host.name: {} for host in made.hosts()}
     for one in outcome.steps:
-        recipes[one.step.host.name][one.step.recipe.id] = "good" if one.good else one.state
+        host, recipe = one.step.host, one.step.recipe
+        recipes[host.name][recipe.id] = "good" if one.good else one.state
+        if one.good:
+            sets[host.name][recipe.id] = [[it.kind, it.name, it.value] for it in recipe.sets(session.site, host)]
     system = session.site.system
     # A second run that changes nothing keeps the release that an earlier one made.
     active = sorted(set(outcome.active.values())) or ([f"{system.version}-{run.id}"] if system else [])
@@ -280,6 +278,7 @@ def _finish(
         "pass" if outcome.good else "fail",
         {
             "recipes": recipes,
+            "sets": sets,
             "release": {"name": system.name, "version": system.version, "id": active[0]} if system else None,
             "release_sha256": release_sha256,
             "bundle_sha256": bundle.sha256,

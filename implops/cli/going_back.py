@@ -73,6 +73,7 @@ def carry_out(session: Session, open_: Mapping[str, Connection], run: Run, inten
 
     The records tell each step before and after. ``run`` is finished here.
     """
+    from implops.cli.turns import Turns
     from implops.deploy import plan, recipes, release
 
     site, way = session.site, intent.way
@@ -89,7 +90,9 @@ def carry_out(session: Session, open_: Mapping[str, Connection], run: Run, inten
     if hosts:
         made = plan.back(site, recipes.load(site.base), way.release.id, hosts)
         keys = {one.id: _key(one.id, way.release.id) for one in made.steps}
-        done = steps.carry_out(session, made, run, keys)
+        # With a database that was put back nobody is served anywhere: there is nothing to take turns for.
+        turns = Turns(session, open_, run) if len(site.with_role("app")) > 1 and not intent.named else None
+        done = steps.carry_out(session, made, run, keys, turns=turns)
     modules: list[dict[str, Any]] = []
     if all(one.good for one in done):
         modules = steps.ask_modules(session, open_, run, [one for one in site.hosts.values() if one.name in open_])

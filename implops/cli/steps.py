@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from implops import texts
 from implops.cli.output import Session
 
 if TYPE_CHECKING:
+    from implops.cli.turns import Turns
     from implops.deploy.engine import Done
     from implops.deploy.plan import Plan, Step
     from implops.remote import Connection
@@ -21,8 +22,6 @@ _STABLE_SECONDS = 2.0
 # A step that took longer is worth a word at the end.
 _SLOW_MS = 5000
 
-Accept = Callable[["Step"], "dict[str, Any] | None"]
-
 
 def carry_out(
     session: Session,
@@ -30,9 +29,12 @@ def carry_out(
     run: Run,
     keys: Mapping[str, str],
     keep: Collection[str] = (),
-    accept: Accept = lambda step: None,
+    turns: Turns | None = None,
 ) -> list[Done]:
-    """Run the steps of a plan; every one leaves a row before it starts and another when it has ended."""
+    """Run the steps of a plan; every one leaves a row before it starts and another when it has ended.
+
+    ``turns``: application hosts are in use, and are taken out of it while they are changed.
+    """
     from implops.deploy import engine
     from implops.units import format_seconds
 
@@ -71,7 +73,7 @@ def carry_out(
     with session.phase(texts.say("deploy.running", steps=total)):
         spool = session.site.state / "spool"
         spool.mkdir(mode=0o700, exist_ok=True)
-        journal = engine.Journal(started, op, finished, accept)
+        journal = engine.Journal(started, op, finished, *((turns.ready, turns.accept) if turns else ()))
         done = engine.run(made, run.id, frozenset(keep), journal, spool / f"{run.id}.log")
     slow = [one for one in sorted(done, key=lambda one: -one.ms) if one.ms >= _SLOW_MS][:3]
     if slow:

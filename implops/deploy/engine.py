@@ -46,6 +46,8 @@ class Journal:
     started: Callable[[Step], None]
     op: Callable[[Step, dict[str, Any]], None]
     finished: Callable[[Done], None]
+    # Asked when its row is written, before anything of a step begins: what is in its way, or None.
+    ready: Callable[[Step], dict[str, Any] | None] = lambda step: None
     # Asked after a good step, before anything that needs it begins: what is wrong all the same, or None.
     accept: Callable[[Step], dict[str, Any] | None] = lambda step: None
 
@@ -126,6 +128,9 @@ def _conduct(
             # What its params resolved is blanked in whatever the worker tells.
             order = {**plan.order(step, run_id, mode), "secrets": redactor.known()}
             journal.started(step)
+            if mode == "run" and (wrong := journal.ready(step)):
+                end(Done(step, "failed", error=wrong))
+                continue
             running[step.id] = step
             _write(stdin, order)
 

@@ -63,9 +63,10 @@ exit 0
 
 
 def give_back(connection: Connection, run: str) -> None:
-    """Remove the lock if it is still this run's."""
+    """Remove the lock if it is still this run's, and the bundle folder that waits for nothing any more."""
     script = f"""case $(cat {_LOCK}/holder.json 2>/dev/null) in
-  *'"run": "{run}"'*) rm -f {_LOCK}/holder.json && rmdir {_LOCK} ;;
+  *'"run": "{run}"'*) rm -f {_LOCK}/holder.json && rmdir {_LOCK}
+    rmdir {PLACE}/incoming 2>/dev/null ;;
 esac
 """
     connection.run(script, timeout=_SECONDS, sudo=True)

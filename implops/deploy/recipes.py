@@ -12,6 +12,8 @@ A recipe file holds, besides its one-line docstring:
 ``install()``                   pyinfra operations, in the worker; imports pyinfra and ``implops.deploy.ops`` inside
 ``rollback()``                  optional, with META["system"]: back to the release ``host.data.release``; it gets
 ``rollback_params(site, host)`` instead of ``params``
+``drain(site, host, away)``     optional: sh (as root on ``host``) that lets no new request go from there to the hosts
+                                ``away``, for the time in which they are changed; with none of them, to all again
 ``units(site, host)``           optional, with META["system"]: services that hold the database open
 ``verify(site, host)``          probes (implops/deploy/probes.py) that must hold afterwards
 
@@ -23,7 +25,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -79,6 +81,9 @@ class Recipe:
 
     def units(self, site: Site, host: Host) -> list[str]:
         return list(self._ask("units", [], site, host))
+
+    def drain(self, site: Site, host: Host, away: Collection[str]) -> str:
+        return str(self._ask("drain", "", site, host, away))
 
     def verify(self, site: Site, host: Host) -> list[Probe]:
         return list(self._ask("verify", [], site, host))

@@ -33,7 +33,7 @@ class Answer:
 class Names(Fact, section="names", trip=2):
     """``resolved``: what the host's own resolver says. ``answers``: what each name server says to it."""
 
-    resolved: dict[str, str] | Unknown  # name -> address, "" when it is not found
+    resolved: dict[str, str] | Unknown  # name -> its address (several: by spaces), "" when it is not found
     answers: dict[tuple[str, str, str], Answer | Unknown] | Unknown  # (server, protocol, question) ->
 
     @classmethod
@@ -56,9 +56,27 @@ class Names(Fact, section="names", trip=2):
     def read(cls, section: Section) -> Self:
         def resolved() -> dict[str, str]:
             lines = [line.split(" ") for line in section.all("name")]
-            return {name: address if code == "0" and address != "-" else "" for name, code, address in lines}
+            return {
+                name: found.replace(",", " ") if code == "0" and found != "-" else "" for name, code, found in lines
+            }
 
         return cls(attempt(resolved), attempt(lambda: dict(_answered(line) for line in section.all("answer"))))
+
+
+@dataclass(frozen=True)
+class Served(Fact, section="served", trip=2):
+    """What each name server says of the site's names to this host, whatever its /etc/hosts says."""
+
+    answers: dict[tuple[str, str], Answer | Unknown] | Unknown  # (server, name) ->
+
+    @classmethod
+    def parameters(cls, site: Site, host: Host) -> dict[str, list[str]]:
+        servers = [one.address for one in site.with_role("dns")] if site.dns else []
+        return {"SERVERS": servers, "NAMES": list(fqdns(site))}
+
+    @classmethod
+    def read(cls, section: Section) -> Self:
+        return cls(attempt(lambda: dict(_served(line) for line in section.all("served"))))
 
 
 @dataclass(frozen=True)
@@ -106,8 +124,8 @@ def fqdns(site: Site) -> dict[str, str]:
     return {f"{name}.{site.dns.zone}": address for name, address in names.items()}
 
 
-def read_answer(wire: bytes, micros: int) -> Answer:
-    """Raises NotMeasured for what is no answer to one of our questions."""
+def read_answer(wire: bytes, micros: int, id: int | None = _ID) -> Answer:
+    """Raises NotMeasured for what is no answer to one of our questions; with ``id`` None, its number was looked at."""
     import dns.exception
     import dns.flags
     import dns.message
@@ -116,7 +134,7 @@ def read_answer(wire: bytes, micros: int) -> Answer:
         message = dns.message.from_wire(wire, one_rr_per_rrset=True)
     except (dns.exception.DNSException, ValueError) as error:
         raise NotMeasured(Unknown("garbled", type(error).__name__)) from None
-    if message.id != _ID or not message.flags & dns.flags.QR:
+    if id not in (None, message.id) or not message.flags & dns.flags.QR:
         raise NotMeasured(Unknown("garbled", "DNS"))
     records = []
     for one in (rrset[0] for rrset in message.answer):
@@ -145,6 +163,28 @@ def _query(server: str, protocol: str, kind: str, name: str) -> str:
     if protocol == "tcp":
         wire = len(wire).to_bytes(2, "big") + wire
     return f"{server}:{protocol}:{kind}/{name}:{wire.hex()}"
+
+
+def _served(line: str) -> tuple[tuple[str, str], Answer | Unknown]:
+    server, name, told = line.split(" ", 2)
+    key = (server, name)
+    if told == "timeout":
+        return key, Unknown("timeout", name)
+    if meaning := meaning_of(told):
+        return key, Unknown(meaning, name)
+    if not re.fullmatch("(?:[0-9a-f]{2})+", told):
+        return key, Unknown("garbled", name)
+    return key, attempt(lambda: _about(read_answer(bytes.fromhex(told), 0, None), bytes.fromhex(told), name))
+
+
+def _about(answer: Answer, wire: bytes, name: str) -> Answer:
+    """The answer, when it is one about this name. Raises NotMeasured."""
+    import dns.message
+
+    asked = dns.message.from_wire(wire).question
+    if len(asked) != 1 or asked[0].name.to_text(omit_final_dot=True).lower() != name.lower():
+        raise NotMeasured(Unknown("garbled", name))
+    return answer
 
 
 def _answered(line: str) -> tuple[tuple[str, str, str], Answer | Unknown]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
@@ -15,6 +16,16 @@ from implops.site import Host, Site
 # Needed by what implops does on a host besides the packages that it brings.
 TOOLS = ("awk", "sed", "grep", "tar", "gzip", "sha256sum", "find", "flock", "systemctl", "ss", "ip", "apt-get", "dpkg",
          "bash", "timeout")  # fmt: skip
+# What a planned server listens as (the value of its port) -> packages of the same software by any name, as patterns of
+# dpkg-query. Clients, libraries and common files of it are none.
+FAMILIES = {
+    "postgres": ("postgresql", "postgresql-[0-9]", "postgresql-[0-9].[0-9]", "postgresql-[0-9][0-9]"),
+    "mysql": ("mariadb-server", "mariadb-server-[0-9]*", "mysql-server*", "mysql-community-server*",
+              "default-mysql-server*", "percona-server-server*"),
+    "tomcat": ("tomcat[0-9]", "tomcat[0-9][0-9]"),
+    "nginx": ("nginx", "nginx-core", "nginx-light", "nginx-full", "nginx-extras"),
+    "named": ("bind9",),
+}  # fmt: skip
 TIME_UNITS = ("chrony", "chronyd", "ntp", "ntpsec", "ntpd", "systemd-timesyncd")
 FIREWALLS = ("firewalld", "ufw", "nftables", "iptables")
 
@@ -44,7 +55,7 @@ class Jdk:
 @dataclass(frozen=True)
 class Software(Fact, section="software"):
     manager: str | Unknown
-    packages: dict[str, str] | Unknown  # installed ones of those that recipes ask for -> version
+    packages: dict[str, str] | Unknown  # installed ones of those that recipes ask for, and FAMILIES -> version
     tools: dict[str, bool] | Unknown
     jdks: dict[str, Jdk] | Unknown  # by folder
     java: str | Unknown
@@ -56,7 +67,7 @@ class Software(Fact, section="software"):
 
     @classmethod
     def planned_parameters(cls, planned: list[Planned]) -> dict[str, list[str]]:
-        return {"PACKAGES": sorted({one.name for one in planned if one.kind == "package"})}
+        return {"PACKAGES": sorted({one.name for one in planned if one.kind == "package"} | set(families(planned)))}
 
     @classmethod
     def read(cls, section: Section) -> Self:
@@ -68,6 +79,11 @@ class Software(Fact, section="software"):
             java=attempt(lambda: filled(section, "java")),
             java_homes=attempt(lambda: tuple(map(_assigned, section.all("java_home")))),
         )
+
+
+def families(planned: Iterable[Planned]) -> list[str]:
+    """Patterns of packages that would be an earlier installation of a planned server."""
+    return [one for plan in planned if plan.kind == "port" for one in FAMILIES.get(plan.value, ())]
 
 
 def _jdk(text: str) -> Jdk:

@@ -61,7 +61,7 @@ def declared(site: Site, host: Host) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Queue:
-    """``scheduler`` as sysfs prints it (the chosen one in brackets). ``rotational`` is a guess in virtual machines."""
+    """``scheduler``: the chosen one, which sysfs prints in brackets. ``rotational`` is a guess in virtual machines."""
 
     scheduler: str
     rotational: bool
@@ -167,8 +167,9 @@ def _df(line: str) -> list[str]:
 
 
 def _queue(text: str) -> Queue:
-    rotational, _, scheduler = text.partition(" ")
-    return Queue(scheduler, rotational == "1")
+    rotational, _, choice = text.partition(" ")
+    chosen = re.search(r"\[([^\]]+)\]", choice)
+    return Queue(chosen[1] if chosen else choice, rotational == "1")
 
 
 def _directory(value: str) -> Directory:

@@ -35,7 +35,9 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Opened:
-    """The records that open an import, and the refusals that somebody overruled."""
+    """The records that open an import, and the refusals that somebody overruled. ``deploy`` is the end of the
+    deployment, or of the rollback, that the system stands on.
+    """
 
     deploy: Event
     backup: Event | None
@@ -48,8 +50,8 @@ def require(store: Store, site: Site, files: Sequence[Wanted] = (), *, overrule:
 
     With ``overrule`` refusals are collected instead; without a deployment there is nothing to load into.
     """
-    deploy = store.last("deploy.finished")
-    if deploy is None or deploy.payload["conclusion"] != "pass":
+    deploy = standing(store)
+    if deploy is None:
         raise GateRefused("import.gate.not_deployed", site=site.path.name)
     refused: list[GateRefused] = []
 
@@ -72,6 +74,20 @@ def require(store: Store, site: Site, files: Sequence[Wanted] = (), *, overrule:
     assert backup is None or isinstance(backup, Event)
     assert consent is None or isinstance(consent, Approval)
     return Opened(deploy, backup, consent, tuple(refused))
+
+
+def standing(store: Store) -> Event | None:
+    """The end of the deployment or rollback that the system stands on: every module answered then, and nothing has
+    begun since. None when there is no such thing.
+    """
+    kinds = [f"{verb}.{what}" for verb in ("deploy", "rollback") for what in ("started", "finished")]
+    last = max((event for kind in kinds if (event := store.last(kind))), key=lambda one: one.sequence, default=None)
+    if last is None or last.kind.endswith(".started"):
+        return None
+    if last.payload["conclusion"] != "pass" and last.payload.get("rollback_run"):
+        # A deployment that failed went back by itself: what counts is how that ended.
+        last = store.events(kind="rollback.finished", run=last.payload["rollback_run"])[-1]
+    return last if last.payload["conclusion"] == "pass" else None
 
 
 def _checked(store: Store, site: Site, wanted: Wanted) -> None:

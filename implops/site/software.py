@@ -195,6 +195,8 @@ class Deploy(Part):
     keep: Annotated[int, Field(ge=1, le=20)] = 3
     rollback: Literal["automatic", "manual"] = "automatic"
     batch: Annotated[int, Field(ge=1, le=100)] = 1
+    # The longest that requests of users who are on a host are waited for before it is changed.
+    drain: Annotated[Duration, Field(le=600)] = 30.0
     window: Annotated[
         str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]$")
     ] = ""

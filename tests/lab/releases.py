@@ -45,9 +45,17 @@ def prepare(site: Site) -> None:
     implops("bundle", "build", site.path, timeout=900)
 
 
-def fresh(folder: Path, edit: Callable[[str], str] = lambda text: text) -> Iterator[Site]:
-    """A site of its own in ``folder``: booted, checked, bundled, deployed once; brought down in the end."""
+def fresh(
+    folder: Path,
+    edit: Callable[[str], str] = lambda text: text,
+    arrange: Callable[[Site], None] = lambda site: None,
+) -> Iterator[Site]:
+    """A site of its own in ``folder``: booted, checked, bundled, deployed once; brought down in the end.
+
+    ``edit`` changes the site file, ``arrange`` what lies beside it.
+    """
     site = write_demo(write_site(folder, edit))
+    arrange(site)
     try:
         implops("lab", "up", site.path)
         prepare(site)

@@ -50,7 +50,7 @@ def at_random(site: Site, chance: random.Random) -> str:
     command = [sys.executable, "-m", "implops.cli.main", "deploy", str(site.path), "--yes", *resume(site)]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                env=environment())  # fmt: skip
-    time.sleep(chance.uniform(0.5, 15.0))
+    time.sleep(chance.uniform(0.5, 8.0))
     victims = chance.choice(("tool", "worker", "both"))
     worker = worker_of(process.pid)
     struck = []
@@ -90,6 +90,7 @@ def test_killed_sixty_times(deployed: Site, tmp_path_factory: pytest.TempPathFac
                 else:
                     done = at_random(site, chance)
                 kills += [done] if done else []
+                print(f"round {rounds}: {len(kills)} {done or 'nothing left'}", flush=True)
             if not finished(site):
                 implops("deploy", site.path, "--yes", "--resume", "last", timeout=600)
             compare(site, deployed)

@@ -114,20 +114,24 @@ def test_a_dead_host_that_something_answers_for_is_a_fault(site: Site) -> None:
     assert found["app1", "NET02", "→ db1:5432/tcp"]["state"] == "fail"
 
 
-def listening(site: Site, host: str) -> bool:
-    return ":5432 " in on(site, host, "ss -Hlnt")
+# Where a check listens meanwhile: host -> what ``ss`` shows of it. TCP and UDP end each in their own way.
+LISTENERS = {"db1": ("-t", ":5432 "), "dns1": ("-u", ":53 ")}
+
+
+def listening(site: Site) -> list[str]:
+    return [host for host, (kind, port) in LISTENERS.items() if port in on(site, host, f"ss -Hln {kind}")]
 
 
 @pytest.fixture
 def resting(site: Site) -> Iterator[subprocess.Popen[bytes]]:
-    """A check whose connections rest for a minute, while db1 listens for it."""
+    """A check whose connections rest for a minute, while hosts listen for it."""
     with edited(site, ("    listens: [80, 8080]", "    listens: [80, 8080]\n    checks: {NET12: {need: 60 s}}")):
         command = [sys.executable, "-m", "implops.cli.main", "check", str(site.path), "--deep", "--no-document"]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                               stdin=subprocess.DEVNULL, env=environment()) as process:  # fmt: skip
             try:
                 deadline = time.monotonic() + 120
-                while not listening(site, "db1"):
+                while len(listening(site)) < len(LISTENERS):
                     assert process.poll() is None
                     assert time.monotonic() < deadline
                     time.sleep(0.5)
@@ -139,7 +143,7 @@ def resting(site: Site) -> Iterator[subprocess.Popen[bytes]]:
 def gone_after(site: Site, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if not listening(site, "db1"):
+        if not listening(site):
             return True
         time.sleep(0.5)
     return False
@@ -159,12 +163,14 @@ def test_no_listener_outlives_a_check_that_is_ended(
 def test_no_listener_outlives_its_lease_on_a_host_that_was_cut_off(
     site: Site, resting: subprocess.Popen[bytes]
 ) -> None:  # fmt: skip
-    lab.cut_network(site, "db1")
+    for host in LISTENERS:
+        lab.cut_network(site, host)
     try:
-        assert listening(site, "db1")
+        assert listening(site) == list(LISTENERS)
         assert gone_after(site, 45)
     finally:
-        lab.mend_network(site, "db1")
+        for host in LISTENERS:
+            lab.mend_network(site, host)
 
 
 def _network(site: Site) -> str:

@@ -63,16 +63,23 @@ def test_a_deployed_server_passes_and_its_faults_have_their_values(deployed: Sit
     write = f"printf '%s\\n' {' '.join(settings)} >$f; chmod 644 $f"
     on(site, "db1", f"f=$(ls -d /etc/postgresql/*/main/conf.d)/fault.conf; {write}; cp -a {HBA} /run/hba.kept; "
        f"sed -i '/{address}/d' {HBA}; {RESTART}")  # fmt: skip
+    # A wrong address in the zone, which every host's own /etc/hosts hides; then a typing error that nobody loaded yet.
+    zone, again = "/var/lib/bind/his.example.zone", "rndc reload >/dev/null; sleep 1"
+    wrong_zone = f"sed -Ei 's/^(db1 IN A ).*/\\110.9.9.9/; s/[0-9]+ ; serial/2099010101 ; serial/' {zone}"
+    on(site, "dns1", f"cp -a {zone} /run/zone.kept; {wrong_zone}; {again}")
     break_it = """sed -i 's/version "none";/version "none"/' /etc/bind/named.conf"""
     on(site, "dns1", f"cp -a /etc/bind/named.conf /run/named.kept; {break_it}")
     try:
         found = checked(site)
     finally:
         on(site, "db1", f"rm /etc/postgresql/*/main/conf.d/fault.conf; cp -a /run/hba.kept {HBA}; {RESTART}")
-        on(site, "dns1", "cp -a /run/named.kept /etc/bind/named.conf")
+        on(site, "dns1", f"cp -a /run/named.kept /etc/bind/named.conf; cp -a /run/zone.kept {zone}; "
+           "systemctl restart named; sleep 1")  # fmt: skip
     wrong = {key: found[key]["actual"] for key in bad(found) if key[1] != "DNS05"}
     assert "pg_hba.conf" in wrong.pop(("app1", "DB09", "→ db1"))
     assert "named.conf" in wrong.pop(("dns1", "DNS08", ""))
+    assert {wrong.pop((host, "DNS02", "db1.his.example")) for host in site.hosts} == {"10.9.9.9"}
+    assert found["app1", "DNS02", "db1.his.example"]["note"] == "hosts_file_masks"
     assert wrong == {
         ("db1", "DB05", ""): "20",
         ("db1", "DB06", "shared_buffers"): "16 MiB",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -14,11 +15,12 @@ from implops.check.gather import Seen, _parameters, about, kinds
 from implops.check.judge import Scene, judge
 from implops.check.limits import Limits
 from implops.check.model import Result, State, Verdict
-from implops.errors import InputError
+from implops.cli.main import main
+from implops.errors import InputError, SiteError
 from implops.facts.base import Unknown, build
 from implops.facts.script import assemble, load_probe, parse
 from implops.facts.system import Cpu, Kernel, Memory, System
-from implops.site import Site
+from implops.site import Site, load
 from implops.store import Store, record
 
 NONCE = "0123456789abcdef"
@@ -77,6 +79,48 @@ def test_stored_answers_are_judged_as_they_were_and_by_new_thresholds(site: Site
     assert history.find(store, "last") == run.id == history.find(store, run.id[-6:].lower())
     with pytest.raises(InputError):
         history.find(store, "nothing")
+
+
+def test_a_replay_knows_the_waivers_of_today_and_refuses_what_needs_a_host(
+    site: Site, example: Path, store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
+    seen = asked_here(site, "dash")
+    with record(store, site, "check", "王工/1", {}) as run:
+        run.event("host.checked", {"host": "db1", "about": about(seen), "verdicts": []}, (run.keep(seen.raw[1]),))
+        run.finish("pass", {})
+    # More memory than this machine has.
+    text = example.read_text(encoding="utf-8").replace("{need: 2 GB, want: 4 GB}", "{need: 900 TB}")
+    waiver = "{id: MEM01, host: db1, at: '%s', reason: x, approver: 项目经理, until: 2099-12-31}"
+    # Of a host that this run did not ask, and of a test that a replay cannot run: no mistakes.
+    more = waiver.replace("MEM01", "DSK03").replace("db1", "app1") + ", " + waiver.replace("MEM01", "T.fonts.x")
+    for at, state, lapsed in (("1 MB", "waived", None), ("800 TB", "fail", "worse")):
+        example.write_text(text.replace("waive: []", f"waive: [{waiver % at}, {more % (1, 1)}]"), encoding="utf-8")
+        _, found = history.replay(load(example), store, run.id, [])
+        (one,) = (one for one in found if one.id == "MEM01")
+        assert (one.state, one.result.params.get("lapsed")) == (state, lapsed)
+    example.write_text(text.replace("waive: []", f"waive: [{waiver.replace('MEM01', 'LIM99') % 1}]"), encoding="utf-8")
+    with pytest.raises(SiteError) as caught:
+        history.replay(load(example), store, run.id, [])
+    assert caught.value.key == "check.waiver_id"
+
+    example.write_text(text, encoding="utf-8")
+    monkeypatch.setenv("IMPLOPS_OPERATOR", "王工/1")
+    script = example.with_name("x.sh")
+
+    def replayed(*words: str) -> tuple[object, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(["check", str(example), "--replay", "last", *words])
+        return ended.value.code, *capsys.readouterr()
+
+    for words in (["--apply"], ["--fix-script", str(script)], ["--deep"], ["--host", "db1"], ["--retry-failed"]):
+        code, out, err = replayed(*words)
+        assert (code, out, len(err.splitlines())) == (2, "", 1)
+        assert words[0] in err
+    assert not script.exists()
+    code, out, _ = replayed("--json", "--only", "MEM01")
+    assert (code, [one["state"] for one in json.loads(out)["verdicts"]]) == (1, ["fail"])
+    assert replayed("--only", "MEM99")[0] == 2
+    assert store.last("check.finished").run == run.id  # type: ignore[union-attr]
 
 
 def verdict(id: str, state: State, actual: str = "1", **more: str) -> Verdict:

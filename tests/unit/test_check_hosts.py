@@ -19,8 +19,10 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 from implops.check.limits import Limits
+from implops.deploy.recipes import planned
 from implops.errors import KitError
 from implops.facts.arrays import _maps
+from implops.facts.software import Software
 from implops.site import Site, load
 
 
@@ -126,6 +128,30 @@ def test_what_an_earlier_installation_left(example: Path) -> None:
     assert rec.one(rec.scene(site, **running), "OS12").result.actual == "postgres"
     known = edited(example, ("roles: [app], owner: 信息科}", "roles: [app], owner: 信息科, existing: true}"))
     assert rec.one(rec.scene(known, **files), "OS12", "app1").state == "info"
+
+
+@pytest.mark.parametrize(
+    ("host", "package", "state"),
+    [
+        ("app1", "ii |nginx|1.22.1-9", "fail"),
+        ("app1", "ii |tomcat9|9.0.70-2", "fail"),
+        ("db1", "ii |postgresql-14|14.9-1.pgdg120+1", "fail"),
+        # Removed, its configuration kept; a client; a server that is not planned here.
+        ("db1", "rc |postgresql-14|14.9-1.pgdg120+1", "pass"),
+        ("db1", "ii |postgresql-client-15|15.8", "pass"),
+        ("app1", "ii |postgresql-15|15.8", "pass"),
+    ],
+)
+def test_the_same_software_by_another_name_was_there_before(site: Site, host: str, package: str, state: str) -> None:
+    made = rec.scene(site, **rec.changed("bookworm", host, "software", {"package": [package]}))
+    found = rec.one(made, "OS12", host)
+    assert (found.state, found.result.actual) == (state, package.split("|")[1] if state == "fail" else "—")
+
+
+def test_packages_of_the_same_software_are_asked_for_by_pattern(site: Site) -> None:
+    asked = Software.planned_parameters([one for one in planned(site) if one.host == "db1"])["PACKAGES"]
+    assert {"postgresql-15", "postgresql-[0-9][0-9]"} <= set(asked)
+    assert not [one for one in asked if one.startswith("nginx")]
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,9 @@ from implops.check.gather import Seen
 from implops.check.judge import Scene, judge
 from implops.check.limits import Limits
 from implops.check.model import Verdict
+from implops.deploy import recipes
 from implops.facts.base import NotMeasured, Section, build
-from implops.facts.names import Config, Names, Outside, question, read_answer
+from implops.facts.names import Config, Names, Outside, Served, fqdns, question, read_answer
 from implops.facts.network import Listener, Ports
 from implops.facts.planned import Planned
 from implops.facts.shares import Shared, Shares, SmallFiles, admitted
@@ -56,10 +57,11 @@ def names(*lines: tuple[str, str]) -> Any:
 
 
 def verdicts(site: Site, facts: dict[str, list[Any]], id: str, *, planned: list[Planned] | None = None,
-             done: dict[str, list[str]] | None = None) -> list[Verdict]:  # fmt: skip
+             done: dict[str, list[str]] | None = None,
+             then: dict[tuple[str, str], frozenset[Planned]] | None = None) -> list[Verdict]:  # fmt: skip
     seen = {name: Seen(host, deep=True, facts={type(one): one for one in facts.get(name, [])})
             for name, host in site.hosts.items()}  # fmt: skip
-    return judge(Scene(site, seen, planned or [], done or {}, Limits(site, CHECKS)), CHECKS, [id])
+    return judge(Scene(site, seen, planned or [], done or {}, Limits(site, CHECKS), then or {}), CHECKS, [id])
 
 
 def _with(site: Site, **changed: Any) -> Site:
@@ -72,6 +74,58 @@ def outside(recursion: str = "0", transfer: str = "5", *records: str) -> Any:
     rows = [("record", one) for one in records]
     told = [("asked", "1"), ("recursion", recursion), ("transfer", transfer), *rows, ("record#", str(len(rows)))]
     return build(Outside, Section(tuple(told)))
+
+
+def served(*rows: str) -> Any:
+    return build(Served, Section((*(("served", one) for one in rows), ("served#", str(len(rows))))))
+
+
+def address_of(name: str, *addresses: str, code: int = 0) -> str:
+    records = [dns.rrset.from_text(f"{name}.", 60, "IN", "A", *addresses)] if addresses else []
+    return reply("A", name, *records, code=code).hex()
+
+
+DB1 = "db1.his.example"
+
+
+@pytest.mark.parametrize(
+    ("resolved", "told", "state", "actual", "note"),
+    [
+        ("0 10.77.1.11", address_of(DB1, "10.77.1.11"), "pass", "10.77.1.11", ""),
+        # /etc/hosts is right; the zone is wrong, or does not have the name, or has it twice.
+        ("0 10.77.1.11", address_of(DB1, "10.9.9.9"), "fail", "10.9.9.9", "hosts_file_masks"),
+        ("0 10.77.1.11", address_of(DB1, code=3), "fail", "rcode 3", "hosts_file_masks"),
+        ("0 10.77.1.11", address_of(DB1), "fail", "rcode 0", "hosts_file_masks"),
+        ("0 10.77.1.11", address_of(DB1, "10.77.1.11", "10.9.9.9"), "fail", "10.77.1.11 10.9.9.9", "hosts_file_masks"),
+        # No server answers (DNS04 says so): shown for what it is.
+        ("0 10.77.1.11", "timeout", "pass", "10.77.1.11", "from_hosts_file"),
+        ("0 10.77.1.11", "Connection refused", "pass", "10.77.1.11", "from_hosts_file"),
+        # The zone is right, /etc/hosts is wrong, or has the name twice: programs get what /etc/hosts says.
+        ("0 10.77.1.11,10.9.9.8", address_of(DB1, "10.77.1.11"), "fail", "10.77.1.11 10.9.9.8", ""),
+        ("0 10.9.9.8", address_of(DB1, "10.77.1.11"), "fail", "10.9.9.8", ""),
+        ("2 -", "timeout", "fail", "—", ""),
+        # Neither a name nor an answer about another one is an answer.
+        ("0 10.77.1.11", "48545450", "error", "—", "reason.garbled"),
+        ("0 10.77.1.11", "x", "error", "—", "reason.garbled"),
+        ("0 10.77.1.11", address_of("app1.his.example", "10.77.1.11"), "error", "—", "reason.garbled"),
+        ("0 10.77.1.11", question("A", DB1).hex(), "error", "—", "reason.garbled"),
+    ],
+)
+def test_a_hosts_file_hides_no_fault_of_the_zone(
+    site: Site, resolved: str, told: str, state: str, actual: str, note: str
+) -> None:
+    line = (("name", f"{DB1} {resolved}"), ("name#", "1"), ("answer#", "0"))
+    facts = {"app1": [build(Names, Section(line)), served(f"10.77.1.13 {DB1} {told}")]}
+    (found,) = (one for one in verdicts(site, facts, "DNS02") if (one.host, one.result.target) == ("app1", DB1))
+    assert (found.state, found.result.actual, found.result.note) == (state, actual, note)
+
+
+def test_a_zone_that_is_still_to_be_made_is_no_fault(site: Site) -> None:
+    facts = {"app1": [build(Names, Section((("name", f"{DB1} 0 10.77.1.11"), ("name#", "1"), ("answer#", "0")))),
+                      served(f"10.77.1.13 {DB1} {address_of(DB1, code=5)}")]}  # fmt: skip
+    made = verdicts(site, facts, "DNS02", planned=recipes.planned(site))
+    (found,) = (one for one in made if (one.host, one.result.target) == ("app1", DB1))
+    assert (found.state, found.result.note, found.result.params["recipe"]) == ("info", "will_be_set", "bind9")
 
 
 AXFR = ("10.77.1.13", "tcp", "AXFR", "his.example")
@@ -229,3 +283,27 @@ def test_an_unknown_fact_is_never_a_pass(site: Site) -> None:
     found = [one for id in ids for one in verdicts(mine, {}, id)]
     assert found
     assert {one.state for one in found} <= {"error", "skip"}
+
+
+def test_a_name_that_the_site_file_asks_for_only_since_is_still_to_come(site: Site) -> None:
+    told = [("name", f"{name} 0 {address}") for name, address in fqdns(site).items()]
+    here = build(Names, Section((*told, ("name#", str(len(told))), ("answer#", "0"))))
+    rows = [f"10.77.1.13 {name} {address_of(name, address)}" for name, address in fqdns(site).items()]
+    new = f"lis.{site.dns.zone}"  # type: ignore[union-attr]
+    rows.append(f"10.77.1.13 {new} {address_of(new, code=3)}")
+    planned = recipes.planned(site)
+    done = {host: list(recipes.load(site.base)) for host in site.hosts}
+    then = {("dns1", "bind9"): frozenset(one for one in planned if one.recipe == "bind9")}
+    site.dns.names["lis"] = "app1"  # type: ignore[union-attr]
+
+    def states(then: dict[tuple[str, str], frozenset[Planned]]) -> dict[str, str]:
+        found = verdicts(
+            site, {"app1": [here, served(*rows)]}, "DNS02", planned=recipes.planned(site), done=done, then=then
+        )
+        return {one.result.target: one.state for one in found if one.host == "app1"}
+
+    assert states(then)[new] == "info"
+    assert {state for name, state in states(then).items() if name != new} == {"pass"}
+    # It was to be there after the last deployment, and is not.
+    assert states({("dns1", "bind9"): frozenset(recipes.planned(site))})[new] == "fail"
+    assert states({})[new] == "fail"

@@ -9,8 +9,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import jinja2
 import pytest
 
+from implops import kit
 from implops.deploy import plan, recipes, release, rollback
 from implops.deploy.release import Release, Releases
 from implops.errors import GateRefused, InputError
@@ -130,6 +132,37 @@ def test_hosts_take_turns_and_the_first_goes_alone(site: Site) -> None:
     assert "app_war@app2" not in made.step("app_war@app3").needs  # the same batch
     # Without turns (a first installation) they do not wait for each other.
     assert "app_war@app1" not in plan.make(site, recipes.load(site.base)).step("app_war@app2").needs
+
+
+def test_a_host_that_is_changed_gets_no_requests_and_the_last_one_always_does(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = two_hosts(site)
+    nginx = kit.load(kit.shipped() / "deploy_recipes" / "nginx.py", "deploy_recipes")
+    path = tmp_path / "upstream.conf"
+    monkeypatch.setattr(nginx, "UPSTREAM", path)
+    front = site.hosts["app1"]
+    template = (kit.shipped() / "deploy_recipes" / "templates" / "nginx.upstream.j2").read_text(encoding="utf-8")
+    whole = jinja2.Template(template, trim_blocks=True, lstrip_blocks=True).render(
+        address=front.address, port=site.backend_port, backends=nginx.backends(site, front)
+    )
+    path.write_text(whole, encoding="utf-8")
+
+    def down(*away: str) -> list[str]:
+        script = nginx.drain(site, front, away)
+        # nginx does not run here: the file is all that changes.
+        subprocess.run(["sh", "-c", script.replace("systemctl is-active", "false")], check=True)
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return [line.split()[1].partition(":")[0] for line in lines if line.endswith(" down;")]
+
+    addresses = {name: host.address for name, host in site.hosts.items()}
+    assert down("app1") == [addresses["app1"]]
+    # This host's own server is still asked by those who want to know about it.
+    assert path.read_text(encoding="utf-8").count(f"server {front.address}:") == 2
+    assert sorted(down("app2", "app3")) == [addresses["app2"], addresses["app3"]]
+    assert sorted(down("app1", "app2", "app3")) == [addresses["app2"], addresses["app3"]]
+    assert down() == []
+    assert path.read_text(encoding="utf-8") == whole
 
 
 def test_a_window_may_go_over_midnight() -> None:

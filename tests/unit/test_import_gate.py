@@ -73,6 +73,36 @@ def test_a_refused_batch_is_no_write(store: Store, site: Site) -> None:
     assert imports.require(store, site).deploy.kind == "deploy.finished"
 
 
+def test_a_system_that_went_back_to_a_good_release_is_deployed(store: Store, site: Site) -> None:
+    ran(store, site, "deploy")
+    with record(store, site, "deploy", "张三/1001", {}) as deploy:
+        with record(store, site, "rollback", "张三/1001", {}) as back:
+            back.finish("pass", {"automatic": True})
+        deploy.finish("fail", {"rollback_run": back.id})
+    # A backup and a consent of the system as it is now are asked for again.
+    assert refusal(store, site) == "import.gate.no_backup"
+    backed_up(store, site)
+    approved(store, site)
+    assert imports.require(store, site).deploy.run == back.id
+    # By hand, and badly: nobody knows what runs there.
+    ran(store, site, "rollback", "fail")
+    assert refusal(store, site) == "import.gate.not_deployed"
+    ran(store, site, "rollback")
+    assert refusal(store, site) == "import.gate.no_backup"
+    # One that was killed has no end.
+    store.append("deploy.started", {}, run="R", operator="张三/1001")
+    assert refusal(store, site) == "import.gate.not_deployed"
+
+
+def test_a_way_back_that_failed_keeps_the_gate_shut(store: Store, site: Site) -> None:
+    ran(store, site, "deploy")
+    with record(store, site, "deploy", "张三/1001", {}) as deploy:
+        with record(store, site, "rollback", "张三/1001", {}) as back:
+            back.finish("fail", {"automatic": True})
+        deploy.finish("fail", {"rollback_run": back.id})
+    assert refusal(store, site) == "import.gate.not_deployed"
+
+
 def test_a_new_deployment_asks_again_for_backup_and_approval(store: Store, site: Site) -> None:
     for _ in range(2):
         ran(store, site, "deploy")

@@ -46,8 +46,8 @@ FAULTS = [
     maria("DB01", "db1", "the product wants another version of the database",
           (site(("MEM04: {want: 100}", "MEM04: {want: 100}\n      DB01: {need: [mariadb 11.8]}")),), "fail",
           "mariadb 10.11"),
-    maria("DB02", "db1", "new databases know Western letters only", (_set("character_set_server", "latin1"),), "fail",
-          "latin1", target="character_set_server", follows={"DB03": "the order of those letters"}),
+    maria("DB02", "db1", "new databases know Western letters only", (_set("collation_server", "latin1_swedish_ci"),),
+          "fail", "latin1", target="character_set_server", follows={"DB03": "the order of those letters"}),
     maria("DB03", "db1", "new databases sort as the old three-byte encoding", (_set("collation_server", "utf8mb3_bin"),),
           "fail", "utf8mb3_bin", target="collation_server", follows={"DB02": "the encoding of that order"}),
     maria("DB04", "db1", "names of tables do not tell small from capital letters",
@@ -70,5 +70,6 @@ FAULTS = [
           target="max_allowed_packet"),
     maria("DB11", "db1", "values that do not fit are cut", (_set("sql_mode", ""),), "warn", "—", target="sql_mode"),
     maria("DB12", "db1", "the site file says another directory than the server has",
-          (site(("data: /data/mysql\n", "data: /data/other\n")),), "fail", "/data/mysql", target="datadir"),
+          (site(("data: /data/mysql\n", "data: /data/other\n")),), "fail", "/data/mysql", target="datadir",
+          follows={"DSK10": "the other directory belongs to nobody"}),
 ]  # fmt: skip

@@ -155,7 +155,7 @@ FAULTS = [
     Fault("LOC03", "sto1", "the standby has another C library than the primary",
           (program("/usr/bin/getconf", "[ \"$1\" = GNU_LIBC_VERSION ] && exec echo glibc 2.35; exec $REAL \"$@\""),
            site(("sto1: {address: @sto1@, roles: [storage]", "sto1: {address: @sto1@, roles: [storage, db]"))),
-          "fail", "2.35", kind="S", alone=True, follows={"*": "a second database host that is not prepared"}),
+          "fail", "2.35", kind="S", alone=True, follows={"*": "a second database host that is not prepared", "db1/LOC03": "there is one to compare with"}),
     Fault("LOC04", "app1", "forms are printed, and there is no Chinese font",
           (site(("memory: {need: 2 GB}\n    listens: [80, 8080]",
                  "memory: {need: 2 GB}\n    listens: [80, 8080]\n    checks: {LOC04: {want: 1}}")),), "warn", "0"),

@@ -1,0 +1,72 @@
+"""Application hosts that are in use change one after the other: left by their users before, back when all is well."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from implops import texts
+from implops.cli import steps
+from implops.cli.output import Session
+from implops.errors import ImplopsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from implops.deploy.plan import Step
+    from implops.remote import Connection
+    from implops.store.run import Run
+
+
+class Turns:
+    """``ready`` and ``accept`` of the engine's journal. A host that does not come back good stays away."""
+
+    def __init__(self, session: Session, open_: Mapping[str, Connection], run: Run) -> None:
+        self.session, self.open, self.run = session, open_, run
+        self.away: set[str] = set()
+
+    def ready(self, step: Step) -> dict[str, Any] | None:
+        """Before a host's service is interrupted nobody is sent there any more, and who is there is served."""
+        from implops.deploy import drain
+
+        site, name = self.session.site, step.host.name
+        if not step.recipe.rolling or name in self.away:
+            return None
+        self.away.add(name)
+        try:
+            fronts = drain.apart(site, self.open, self.away)
+            if not fronts:
+                return None
+            left = drain.quiet(self.open[name], site.backend_port, site.deploy.drain)
+        except ImplopsError as error:
+            return _fault(error)
+        self.run.event("host.away", {"host": name, "fronts": fronts, "left": left})
+        key = "deploy.still_served" if left else "deploy.away"
+        self.session.story(texts.say(key, host=name, left=left, seconds=round(site.deploy.drain)))
+        return None
+
+    def accept(self, step: Step) -> dict[str, Any] | None:
+        """A host's modules must answer before users return to it and the next host is touched."""
+        from implops.deploy import drain
+
+        if not step.recipe.system:
+            return None
+        wrong = steps.bad(steps.ask_modules(self.session, self.open, self.run, [step.host]))
+        if wrong:
+            return {"code": "module", "modules": [one["name"] for one in wrong]}
+        self.away.discard(step.host.name)
+        try:
+            fronts = drain.apart(self.session.site, self.open, self.away)
+        except ImplopsError as error:
+            return _fault(error)
+        if fronts:
+            self.run.event("host.back", {"host": step.host.name, "fronts": fronts})
+        return None
+
+
+def _fault(error: ImplopsError) -> dict[str, Any]:
+    return {
+        "code": "host",
+        "exit": error.code,
+        "key": error.key,
+        "params": {name: str(value) for name, value in error.params.items()},
+    }
