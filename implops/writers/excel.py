@@ -249,12 +249,7 @@ class _Book:
     def _signed(self, sheet: Worksheet, row: int, signoff: SignOff, columns: int) -> None:
         """Who signs a table of at least six columns, in its own sheet and its own columns."""
         label = _Look(head=True, fill=LABEL)
-        spans = (
-            (1, columns // 4 or 1),
-            (columns // 4 + 1, columns - 2),
-            (columns - 1, columns - 1),
-            (columns, columns),
-        )
+        spans = ((1, 2), (3, columns - 3), (columns - 2, columns - 2), (columns - 1, columns))
         for who in signoff.signers:
             for (first, last), value, look in zip(
                 spans, (who, "", signoff.date, ""), (label, _Look()) * 2, strict=True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -69,11 +68,8 @@ def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 @pytest.fixture(scope="session", params=ENGINES)
 def server(request: pytest.FixtureRequest) -> Iterator[Database]:
     """A database server of each engine on this machine, for all tests of loading."""
-    # A socket's path has room for 107 bytes.
-    with tempfile.TemporaryDirectory(prefix="implops-db-") as name:
-        database = Database(request.param, Path(name))
-        with running(database):
-            yield database
+    with running(Database, request.param) as database:
+        yield database
 
 
 @pytest.fixture

@@ -6,12 +6,14 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
+from typing import TypeVar
 
 from implops.baseload.server import Server, engine
 
@@ -217,10 +219,17 @@ class OnDisk(Database):
                 str(self.disk), *command]  # fmt: skip
 
 
+D = TypeVar("D", bound=Database)
+
+
 @contextmanager
-def running(database: Database) -> Iterator[None]:
-    try:
-        database.make()
-        yield
-    finally:
-        database.stop()
+def running(database: type[D], kind: str) -> Iterator[D]:
+    """A server of that engine in a folder of its own."""
+    # A socket's path has room for 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="implops-db-") as folder:
+        made = database(kind, Path(folder))
+        try:
+            made.make()
+            yield made
+        finally:
+            made.stop()

@@ -80,6 +80,14 @@ class Desk:
         self.sql("drop table if exists import_item, import_kind")
         self.sql("delete from implops_import_log where target like '%import__%'")
 
+    @classmethod
+    def ready(cls, site: Site, folder: Path) -> Desk:
+        """Empty tables, a fresh backup and the approval: whatever an import left, the next one may begin."""
+        desk = cls(site, folder / "delivery")
+        desk.tables()
+        desk.approve()
+        return desk
+
     def approve(self) -> None:
         """The backup and the consent that run asks for."""
         implops("backup", "run", self.site.path, "--only", "database")

@@ -4,7 +4,6 @@ says so; the next run makes the table equal to the file.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,10 +22,8 @@ BATCH = 20_000
 
 @pytest.fixture(scope="module", params=ENGINES)
 def server(request: pytest.FixtureRequest) -> Iterator[OnDisk]:
-    with tempfile.TemporaryDirectory(prefix="implops-db-") as name:
-        database = OnDisk(request.param, Path(name))
-        with running(database):
-            yield database
+    with running(OnDisk, request.param) as database:
+        yield database
 
 
 def prepared(database: OnDisk, deliver: Callable[..., Path], mode: str, rows: int) -> tuple[Path, list[str], list[str]]:

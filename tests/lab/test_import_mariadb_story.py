@@ -22,9 +22,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.full]
 
 @pytest.fixture
 def desk(mariadb: Site, tmp_path: Path) -> Iterator[Desk]:
-    desk = Desk(mariadb, tmp_path / "delivery")
-    desk.tables()
-    desk.approve()
+    desk = Desk.ready(mariadb, tmp_path)
     yield desk
     desk.drop()
 

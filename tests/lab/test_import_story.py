@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,12 +19,8 @@ pytestmark = pytest.mark.lab
 
 
 @pytest.fixture
-def desk(deployed: Site, tmp_path: Path) -> Iterator[Desk]:
-    """Empty tables, a fresh backup and the approval: whatever a test leaves, the next one may import."""
-    desk = Desk(deployed, tmp_path / "delivery")
-    desk.tables()
-    desk.approve()
-    yield desk
+def desk(deployed: Site, tmp_path: Path) -> Desk:
+    return Desk.ready(deployed, tmp_path)
 
 
 def test_the_table_holds_what_the_file_held(desk: Desk) -> None:
