@@ -104,7 +104,7 @@ def _files(frame: Frame, batches: list[_Batch]) -> Table:
         loaded = table is not None
         rows.append((
             str(given["batch"]), batch.file, short_hash(given.get("sha256")), batch.encodings(),
-            mono(given["target"].partition(".")[2]),
+            mono(given["target"].partition(".")[2].removeprefix("public.")),
             str(batch.rows["file"]) if read else "—",
             batch.written() if loaded else "0",
             str(batch.rows["rejected"]) if read else "—",

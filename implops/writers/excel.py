@@ -294,7 +294,9 @@ class _Book:
             if look.border:
                 side = Side(style="thin", color="FF7F7F7F")
                 cell.border = Border(left=side, right=side, top=side, bottom=side)
-            cell.alignment = Alignment(horizontal=look.align, vertical="center", wrap_text=look.wrap)
+            # A number at the right edge would touch the text of the next column.
+            indent = 1 if look.align == "right" else 0
+            cell.alignment = Alignment(horizontal=look.align, vertical="center", wrap_text=look.wrap, indent=indent)
             cell.number_format = "@"
             cell.quotePrefix = look.quote
             self.styles[look] = cell._style
