@@ -49,13 +49,15 @@ def forward(case):
         found = resolved.get(name)
         answers = {servers[server]: one for (server, asked), one in served.items() if asked == name}
         if found != address:
-            shown, to_come = found or "—", _record(case, name) or planned
-            if to_come:
+            shown = found or "—"
+            if to_come := _record(case, name) or planned:
                 yield case.will_be_set(to_come, shown, address, target=name)
             else:
                 yield case.bad(shown, address, target=name)
         elif result := _masked(case, name, address, answers):
             yield result
+        elif len(answers) < len(servers):
+            yield case.error("missing", target=name, detail=name)
         elif answers and all(isinstance(one, Unknown) for one in answers.values()):
             # That no server answers is for DNS04; this name is known without them.
             yield case.good(found, address, target=name, note="from_hosts_file")
@@ -72,7 +74,9 @@ def _masked(case, name, address, answers):
             continue
         shown = " ".join(sorted(answer.records)) or f"rcode {answer.code}"
         if answer.code or answer.records != (address,):
-            to_come = case.planned("port", "53", server) if not _server_runs(case, server) else _record(case, name)
+            to_come = _record(case, name) or (
+                None if _server_runs(case, server) else case.planned("port", "53", server)
+            )
             if to_come:
                 return case.will_be_set(to_come, shown, address, target=name)
             return case.bad(shown, address, target=name, note="hosts_file_masks", server=server)

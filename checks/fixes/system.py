@@ -28,9 +28,13 @@ def hardware_clock(case, found):
 @fix("TIM01", risk="restart")
 def synchronised(case, found):
     text = "".join(f"server {address} iburst\n" for address in case.site.time.ntp)
-    again = "systemctl restart chrony"
-    return Fix({"/etc/chrony/sources.d/implops.sources": text}, now=f"systemctl enable chrony; {again}",
-               back=f"echo {shlex.quote(again)}")  # fmt: skip
+    # What was off goes off again.
+    back = (
+        "systemctl -q is-enabled chrony || echo 'systemctl -q disable chrony'; "
+        "if systemctl -q is-active chrony; then echo 'systemctl restart chrony'; else echo 'systemctl stop chrony'; fi"
+    )
+    return Fix({"/etc/chrony/sources.d/implops.sources": text}, back=back,
+               now="systemctl -q enable chrony; systemctl restart chrony")  # fmt: skip
 
 
 @fix("TIM02", risk="customer-owned")
@@ -81,12 +85,15 @@ def hosts(case, found):
 def persistent(case, found):
     """By UUID, and without stopping the start of the host when the disk is missing."""
     path = shlex.quote(found.target)
+    # Of a subvolume or a bound folder the UUID would mount something else there.
     line = (
-        f'read -r uuid kind <<X\n$(findmnt -no UUID,FSTYPE {path})\nX\n[ -n "$kind" ] || '
-        f'{{ echo "no UUID of {found.target}" >&2; exit 1; }}; cat; '
-        f'printf \'UUID=%s %s %s defaults,nofail 0 2\\n\' "$uuid" {path} "$kind"'
+        f'set -- $(findmnt -no FSROOT,UUID,FSTYPE {path}); [ "$# $1" = "3 /" ] || '
+        f'{{ echo "no whole filesystem with a UUID:" {path} >&2; exit 1; }}; cat; '
+        f'printf \'UUID=%s %s %s defaults,nofail 0 2\\n\' "$2" {path} "$3"'
     )
-    return Fix(edit={"/etc/fstab": line}, now="systemctl daemon-reload; findmnt --verify >/dev/null")
+    # The line leads to the very device that is mounted there now.
+    same = f'[ "$(findmnt --fstab --evaluate -vno SOURCE {path})" = "$(findmnt -vno SOURCE {path})" ]'
+    return Fix(edit={"/etc/fstab": line}, now=f"systemctl daemon-reload; {same}")
 
 
 @fix("SEC05", risk="customer-owned")
@@ -103,7 +110,7 @@ def pending(case, found):
 @fix("OS08", risk="customer-owned")
 def hostname(case, found):
     return Fix(now=f"hostnamectl set-hostname {shlex.quote(case.host.name)}", saves=("/etc/hostname",),
-               back="printf 'hostnamectl set-hostname \"%s\"\\n' \"$(uname -n)\"")  # fmt: skip
+               back="printf 'hostname \"%s\"\\n' \"$(uname -n)\"")  # fmt: skip
 
 
 @fix("ACC06", risk="restart")

@@ -22,9 +22,9 @@ for my $round (1, 2) {
       print "$server $names[$n] ", unpack("H*", $data), "\n" } }
 }
 for my $server (keys %left) { print "$server $names[$_] timeout\n" for keys %{$left{$server}} }'
-if [ -z "$SERVERS" ] || [ -z "$NAMES" ]; then kv served# 0
+if [ -z "$SERVED_BY" ] || [ -z "$NAMES" ]; then kv served# 0
 elif ! have perl; then no served# "tool perl"
 else
-  v=$(within 6 perl -e "$p" "$SERVERS" $NAMES 2>/dev/null); r=$?
+  v=$(within 6 perl -e "$p" "$SERVED_BY" $NAMES 2>/dev/null); r=$?
   case $r in 0) rows served "$v";; 124|137) no served# "timeout perl";; *) no served# "command perl:$r";; esac
 fi

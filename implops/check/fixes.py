@@ -80,7 +80,9 @@ def fix(id: str, *, risk: Risk) -> Callable[[Callable[..., Any]], Callable[..., 
 
 
 def sysctl(values: Mapping[str, object], id: str) -> Fix:
-    """Kernel settings: now, and in a drop-in of their own that comes after those of the system."""
+    """Kernel settings: now, and in a drop-in of their own. Its name comes after those of the system, also after
+    99-sysctl.conf, by which Debian 12 reads /etc/sysctl.conf.
+    """
     lines = "".join(f"{name} = {value}\n" for name, value in values.items())
     now = [f"sysctl -q -w {shlex.quote(f'{name}={value}')}" for name, value in values.items()]
     # Setting the value that is there already may be refused too (a container): then there is nothing to bring back.
@@ -89,7 +91,7 @@ def sysctl(values: Mapping[str, object], id: str) -> Fix:
         f'{name} "$(sysctl -n {name})" {name} "$(sysctl -n {name})"'
         for name in values
     ]
-    path = f"/etc/sysctl.d/99-implops-{id}.conf"
+    path = f"/etc/sysctl.d/99-zz-implops-{id}.conf"
     return Fix({path: lines}, now="\n".join(now), back="\n".join(back))
 
 
@@ -104,12 +106,14 @@ def sysfs(path: str, value: str, id: str) -> Fix:
 
 
 def drop_in(unit: str, values: Mapping[str, object], id: str) -> Fix:
-    """Settings of a systemd service; it is restarted when it runs."""
+    """Settings of a systemd service; it is restarted when it runs. The name comes after override.conf, which is what
+    ``systemctl edit`` writes.
+    """
     name = unit if "." in unit else f"{unit}.service"
     text = "[Service]\n" + "".join(f"{key}={value}\n" for key, value in values.items())
     quoted = shlex.quote(name)
     again = f"systemctl daemon-reload; ! systemctl -q is-active {quoted} || systemctl restart {quoted}"
-    path = f"/etc/systemd/system/{name}.d/90-implops-{id}.conf"
+    path = f"/etc/systemd/system/{name}.d/zz-implops-{id}.conf"
     return Fix({path: text}, now=again, back=f"echo {shlex.quote(again)}")
 
 

@@ -38,6 +38,10 @@ class Refused(Exception):
     """The server, or the way to it, said no; the words are in the argument."""
 
 
+class NobodyListens(Refused):
+    """The host refused the connection: no server is there."""
+
+
 def ask_logins(site: Site, seen: Mapping[str, Seen]) -> None:
     """Login of the application hosts, and Tunnelled of the database hosts that need it. For a database that is due.
 
@@ -112,6 +116,8 @@ def _look(connection: Connection, database: Database, address: str, password: st
     try:
         with forward(connection, address, database.port) as port:
             rows = _rows(database, port, database.check.role, password, questions(database), database.name)
+    except NobodyListens:
+        return [("server!", f"no_server {database.engine} {address}:{database.port}")]
     except Refused as error:
         return [("server!", f"command {error}")]
     except HostError as error:
@@ -201,7 +207,7 @@ def _words(said: str) -> str:
 def forward(connection: Connection, address: str, port: int) -> Iterator[int]:
     """A port of this computer's loopback that leads through the host to ``address:port`` while the block runs.
 
-    Raises HostError when the host's SSH server forwards nothing, Refused when the other end cannot be reached.
+    Raises HostError when the host's SSH server forwards nothing, NobodyListens when the other end cannot be reached.
     """
     transport = connection.transport
 
@@ -212,7 +218,7 @@ def forward(connection: Connection, address: str, port: int) -> Iterator[int]:
         first = reach()
     except paramiko.ChannelException as error:
         if error.code == OPEN_FAILED_CONNECT_FAILED:
-            raise Refused(error.text) from None
+            raise NobodyListens(error.text) from None
         raise HostError("remote.lost", host=connection.name) from None
     except (paramiko.SSHException, OSError):
         raise HostError("remote.lost", host=connection.name) from None

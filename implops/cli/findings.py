@@ -84,7 +84,7 @@ def _table(session: Session, verdicts: Sequence[Verdict]) -> None:
     for name in ("host", "id", "title", "required", "actual", "result"):
         table.add_column(texts.say(f"check.column.{name}"), overflow="fold", no_wrap=name in ("host", "result"))
     before = ""
-    for one in _collapsed(verdicts):
+    for one, ids in _collapsed(verdicts):
         if before and one.host != before:
             table.add_section()
         result = one.result
@@ -92,23 +92,32 @@ def _table(session: Session, verdicts: Sequence[Verdict]) -> None:
         required = result.required
         if session.verbose and result.source:
             required += texts.say("check.from", source=texts.say(f"check.source.{result.source}"))
-        cells = (one.id, titled(one), required, actual(result))
+        title = titled(one) if len(ids) == 1 else texts.say("check.alike", count=len(ids))
+        cells = (" ".join(ids), title, required, actual(result))
         table.add_row(place(one) if one.host != before else "", *map(escape, cells),
                       f"[{style}]{texts.say(f'form.result.{one.state}')}[/]")  # fmt: skip
         before = one.host
     session.console.print(table)
 
 
-def _collapsed(verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """A host that is away stands there once, not once a check."""
-    seen: set[str] = set()
-    found = []
-    for one in verdicts:
-        if one.state != "absent" or one.host not in seen:
-            found.append(one)
+def _collapsed(verdicts: Sequence[Verdict]) -> list[tuple[Verdict, list[str]]]:
+    """Verdicts with the ids that each stands for: a host that is away stands there once, and so do the checks of a host
+    that could not be measured for one and the same reason.
+    """
+    found: dict[tuple[object, ...], tuple[Verdict, list[str]]] = {}
+    for number, one in enumerate(verdicts):
         if one.state == "absent":
-            seen.add(one.host)
-    return found
+            found.setdefault((one.host,), (one, [one.id]))
+            continue
+        said = (one.host, one.result.note, *one.result.params.items())
+        _, ids = found.setdefault(said if unmeasured(one) else (number,), (one, []))
+        ids += [one.id] * (one.id not in ids)
+    return list(found.values())
+
+
+def unmeasured(one: Verdict) -> bool:
+    """Not measured for a reason that lies elsewhere than in its own subject."""
+    return one.state == "error" and one.result.note.startswith("reason.") and not one.result.target
 
 
 def sheets(session: Session, done: Outcome) -> None:
@@ -116,7 +125,9 @@ def sheets(session: Session, done: Outcome) -> None:
     from implops.check.owners import TO_DO, due, owner, request
 
     by_owner: dict[str, list[Verdict]] = {}
-    for one in _collapsed(done.verdicts):
+    alike = {}
+    for one, ids in _collapsed(done.verdicts):
+        alike[id(one)] = ids
         if one.state in TO_DO:
             by_owner.setdefault(owner(session.site, one), []).append(one)
     for name, verdicts in by_owner.items():
@@ -127,7 +138,7 @@ def sheets(session: Session, done: Outcome) -> None:
         flows = [(one, asked) for one in verdicts if (asked := request(session.site, one))]
         for one in verdicts:
             if not any(one is flow for flow, _ in flows):
-                click.echo(_remedy(one))
+                click.echo(_remedy(one, alike[id(one)]))
         if flows:
             click.echo(texts.say("check.request", run=done.run, time=done.finished.time[:16].replace("T", " ")))
             for number, (one, asked) in enumerate(flows, start=1):
@@ -164,12 +175,16 @@ def _reason(note: str) -> str:
     return re.split(r"[{(:（：]", text)[0]
 
 
-def _remedy(one: Verdict) -> str:
+def _remedy(one: Verdict, ids: Sequence[str]) -> str:
     if one.state == "absent":
         return texts.say("check.remedy_absent", host=one.host, why=told(one.result))
     fix = texts.find(f"check.{one.id}.fix") or texts.say("check.own_fix")
     if one.result.note.startswith("attest"):
         fix = texts.say("form_environment.answer", id=one.id)
-    about: dict[str, Any] = {"host": place(one), "id": one.id, "title": titled(one), "fix": fix,
+    title = titled(one)
+    if len(ids) > 1:
+        title = texts.say("check.alike", count=len(ids))
+        fix = told(one.result)
+    about: dict[str, Any] = {"host": place(one), "id": " ".join(ids), "title": title, "fix": fix,
                              "result": texts.say(f"form.result.{one.state}")}  # fmt: skip
     return texts.say("check.remedy", **about)

@@ -6,7 +6,7 @@ From the store only: a sheet printed later shows the hosts and thresholds of tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,11 +51,11 @@ def build(store: Store, run: str, number: str, language: Language) -> Document:
     totals: dict[str, int] = {
         state: count for state in ORDER if (count := sum(one.alike for one in lines if one.state == state))
     }
-    to_do = [one for one in lines if one.state in _TO_DO]
+    to_do = _together(one for one in lines if one.state in _TO_DO)
     parts: list[Part] = [
         _hosts(frame, [event.payload for event in events]), _checks(frame, lines, to_do), _to_do(frame, to_do)
     ]  # fmt: skip
-    if asked := [one for one in to_do if one.verdict.get("request")]:
+    if asked := [one for alike in to_do for one in alike if one.verdict.get("request")]:
         parts.append(_requests(frame, asked))
     if waived := [one for one in lines if one.state == "waived"]:
         parts.append(_waivers(frame, waived))
@@ -75,6 +75,17 @@ def _lines(frame: Frame, events: list[Event]) -> Iterator[_Line]:
     for event in frame.of_kind("site.checked"):
         for verdict in event.payload["verdicts"]:
             yield _Line(verdict["host"], verdict, "—")
+
+
+def _together(lines: Iterable[_Line]) -> list[list[_Line]]:
+    """One thing to do a group: what could not be measured of a host for one and the same reason is one."""
+    found: dict[tuple[object, ...], list[_Line]] = {}
+    for number, line in enumerate(lines):
+        one = line.verdict
+        elsewhere = line.state == "error" and one["note"].startswith("reason.") and not one["target"]
+        key = (line.host, one["note"], *one["params"].items()) if elsewhere else (number,)
+        found.setdefault(key, []).append(line)
+    return list(found.values())
 
 
 def _columns(frame: Frame, *described: tuple[str, float]) -> tuple[Column, ...]:
@@ -163,13 +174,13 @@ def _owner(frame: Frame, line: _Line) -> str:
     return _or_dash(line.verdict.get("owner") or declared.get("owner"))
 
 
-def _checks(frame: Frame, lines: list[_Line], to_do: list[_Line]) -> Table:
+def _checks(frame: Frame, lines: list[_Line], to_do: list[list[_Line]]) -> Table:
     """Sorted as results are on every sheet; within a result as they were measured."""
     columns = _columns(
         frame, ("no", 0.45), ("category", 1.05), ("host", 0.75), ("item", 2.5), ("required", 1.7), ("actual", 2.6),
         ("result", 0.85), ("evidence", 0.5), ("action", 1.3), ("due", 0.9),
     )  # fmt: skip
-    places = {id(line): number for number, line in enumerate(to_do, start=1)}
+    places = {id(line): number for number, alike in enumerate(to_do, start=1) for line in alike}
     rows = tuple(
         (
             str(number), _category(frame, line), _target(frame, line), _title(frame, line),
@@ -184,7 +195,7 @@ def _checks(frame: Frame, lines: list[_Line], to_do: list[_Line]) -> Table:
                  note=frame.say("form_environment.checks_note"))  # fmt: skip
 
 
-def _to_do(frame: Frame, to_do: list[_Line]) -> Table:
+def _to_do(frame: Frame, to_do: list[list[_Line]]) -> Table:
     """What failed or is absent, by whom and until when it is mended; the last column is for the pen."""
     columns = _columns(
         frame, ("no", 0.45), ("matter", 2.4), ("host", 0.75), ("actual", 2.3), ("fix", 3.2), ("person", 1.1),
@@ -192,12 +203,20 @@ def _to_do(frame: Frame, to_do: list[_Line]) -> Table:
     )  # fmt: skip
     rows = tuple(
         (
-            str(number), _title(frame, line), _target(frame, line), _actual(frame, line.verdict), _fix(frame, line),
-            _owner(frame, line), line.verdict.get("due") or "", "",
+            str(number), _matter(frame, alike), _target(frame, line), _actual(frame, line.verdict),
+            _fix(frame, line) if len(alike) == 1 else _actual(frame, line.verdict), _owner(frame, line),
+            line.verdict.get("due") or "", "",
         )
-        for number, line in enumerate(to_do, start=1)
+        for number, alike in enumerate(to_do, start=1) for line in alike[:1]
     )  # fmt: skip
     return Table(frame.say("form_environment.to_do"), columns, rows, empty=frame.say("form_environment.nothing_to_do"))
+
+
+def _matter(frame: Frame, alike: list[_Line]) -> str:
+    if len(alike) == 1:
+        return _title(frame, alike[0])
+    ids = dict.fromkeys(line.verdict["id"] for line in alike)
+    return f"{' '.join(ids)} {frame.say('check.alike', count=len(ids))}"
 
 
 def _fix(frame: Frame, line: _Line) -> str:

@@ -72,7 +72,7 @@ class Served(Fact, section="served", trip=2):
     @classmethod
     def parameters(cls, site: Site, host: Host) -> dict[str, list[str]]:
         servers = [one.address for one in site.with_role("dns")] if site.dns else []
-        return {"SERVERS": servers, "NAMES": list(fqdns(site))}
+        return {"SERVED_BY": servers, "NAMES": list(fqdns(site))}
 
     @classmethod
     def read(cls, section: Section) -> Self:

@@ -114,10 +114,13 @@ def _slim(path: Path, changed: int) -> str:
 def assemble(probes: Iterable[Probe], nonce: str) -> str:
     """The script of one trip to one host. Parameters are quoted; nothing of them is evaluated."""
     parts = [_PRELUDE, f"M=@{nonce}\n"]
-    names = []
+    names, given = [], dict[str, list[str]]()
     for probe in probes:
         for name, words in probe.parameters.items():
             if not re.fullmatch(r"[A-Z][A-Z0-9_]*", name) or any(re.search(r"\s", word) for word in words):
+                raise ValueError(name)
+            # All probes of a trip share one shell: a name of two meanings would have the later one in both.
+            if given.setdefault(name, words) != words:
                 raise ValueError(name)
             parts.append(f"{name}={shlex.quote(' '.join(words))}\n")
         names.append(probe.section)

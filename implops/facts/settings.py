@@ -10,8 +10,8 @@ from typing import Self
 from implops.facts.base import Fact, NotMeasured, Section, Unknown, attempt
 
 # systemd-sysctl: of two files of one name the one of the first folder is read; then all in the order of their names.
+# /etc/sysctl.conf counts where a link in sysctl.d names it (Debian 12 has 99-sysctl.conf, Debian 13 has none).
 _FOLDERS = ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d")
-_LAST = "/etc/sysctl.conf"
 UNLIMITED = 2**31
 
 
@@ -40,11 +40,7 @@ def _sysctls(lines: tuple[str, ...]) -> dict[str, Configured]:
     files: dict[str, dict[str, list[str]]] = {}
     for line in lines:
         path, _, text = line.partition(":")
-        if path == _LAST:
-            files.setdefault("\x7f", {}).setdefault(path, []).append(text)
-        else:
-            name = PurePosixPath(path).name
-            files.setdefault(name, {}).setdefault(path, []).append(text)
+        files.setdefault(PurePosixPath(path).name, {}).setdefault(path, []).append(text)
     found = {}
     for _, same in sorted(files.items()):
         path = min(same, key=_rank)

@@ -42,7 +42,7 @@ def test_safe_faults_are_mended_checked_again_and_undone(site: Site) -> None:
         assert "处理失败,已恢复原状" in lines["db1 LIM03"]
         assert lines["db1 LIM03"].endswith("10000,不合格")
         now = "sysctl -n net.ipv4.ip_local_reserved_ports"
-        assert inside(site, "db1", f"{now}; cat /etc/sysctl.d/99-implops-LIM08.conf") == (
+        assert inside(site, "db1", f"{now}; cat /etc/sysctl.d/99-zz-implops-LIM08.conf") == (
             "5432\nnet.ipv4.ip_local_reserved_ports = 5432\n"
         )
         assert inside(site, "app1", now) == "8080\n"

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.lab
 
 Found = dict[tuple[str, str, str], dict[str, str]]
 SERVERS = ("DB", "DNS")
-RESTART = "systemctl restart 'postgresql@*-main'; sleep 1"
+RESTART = "systemctl restart 'postgresql@*-main.service'; sleep 1"
 HBA = "$(ls /etc/postgresql/*/main/pg_hba.conf)"
 
 
@@ -99,16 +99,21 @@ def test_without_root_the_server_is_asked_over_a_tunnel(deployed: Site) -> None:
     secret.write_text("only-for-looking-1\n", encoding="ascii")
     line = "# check: {role: his_check"
     assert line in kept
-    site.path.write_text(kept.replace(line, "  check: {role: his_check", 1), encoding="utf-8")
+    known = kept.replace(line, "  check: {role: his_check", 1)
     sql = (
         "create role his_check login password 'only-for-looking-1' in role pg_monitor; grant connect on database his "
         "to his_check"
     )
     line = f"host his his_check {address}/32 scram-sha-256"
     on(site, "db1", f'cd /; runuser -u postgres -- psql -qX -d his -c "{sql}"')
-    on(site, "db1", f"cp -a {HBA} /run/hba.kept; sed -i '1i {line}' {HBA}; systemctl reload 'postgresql@*-main'")
+    on(
+        site,
+        "db1",
+        f"cp -a {HBA} /run/hba.kept; sed -i '1i {line}' {HBA}; systemctl reload 'postgresql@*-main.service'",
+    )
     ssh(site, "db1", "sudo -n sh -c 'mv /etc/sudoers.d /etc/sudoers.kept'")
     try:
+        site.path.write_text(known, encoding="utf-8")
         found = checked(load(site.path))
         states = {key[1]: one["state"] for key, one in found.items() if key[0] == "db1" and key[1].startswith("DB")}
         assert states["DB01"] == states["DB02"] == states["DB05"] == states["DB07"] == states["DB10"] == "pass"
@@ -122,11 +127,20 @@ def test_without_root_the_server_is_asked_over_a_tunnel(deployed: Site) -> None:
         )
         shut = checked(load(site.path))
         assert (shut["db1", "DB02", ""]["state"], shut["db1", "DB02", ""]["note"]) == ("error", "reason.no_forward")
+        # A server that is stopped is one line and one thing to do, not twelve.
+        on(site, "db1", "rm /etc/ssh/sshd_config.d/00-no.conf; systemctl reload ssh; "
+           "systemctl stop 'postgresql@*-main.service'; sleep 1")  # fmt: skip
+        shown = implops("check", site.path, *(word for n in range(1, 14) for word in ("--only", f"DB{n:02}")), code=1)
+        (line,) = (one for one in shown.stdout.splitlines() if one.startswith("db1 "))
+        assert "DB01 DB02" in line
+        assert shown.stdout.count("应有的数据库没有运行") == 3  # the table, what is to be done, the coverage
     finally:
         lab.enter(site, "db1", ["mv", "/etc/sudoers.kept", "/etc/sudoers.d"])
+        assert site.database
+        on(site, "db1", f"systemctl start postgresql@{site.database.major}-main.service; sleep 1")
         on(site, "db1", f"rm -f /etc/ssh/sshd_config.d/00-no.conf; systemctl reload ssh; cp -a /run/hba.kept {HBA}; "
-           "systemctl reload 'postgresql@*-main'; cd /; runuser -u postgres -- psql -qX -d his -c 'revoke connect on "
-           "database his from his_check' -c 'drop role his_check'")  # fmt: skip
+           "systemctl reload 'postgresql@*-main.service'; cd /; runuser -u postgres -- psql -qX -d his -c "
+           "'revoke connect on database his from his_check' -c 'drop role his_check'")  # fmt: skip
         site.path.write_text(kept, encoding="utf-8")
 
 
@@ -192,3 +206,32 @@ def test_mariadb_is_asked_as_well(on_mariadb: Site) -> None:
         ("db1", "DB11", "max_allowed_packet"): "1 MiB",
         ("db1", "DB11", "sql_mode"): "—",
     }
+
+
+@pytest.mark.full
+def test_mariadb_without_root_is_asked_over_a_tunnel(on_mariadb: Site) -> None:
+    site, address, kept = on_mariadb, on_mariadb.hosts["db1"].address, on_mariadb.path.read_text(encoding="utf-8")
+    secret = site.base / "secrets" / "db_check"
+    secret.touch(mode=0o600)
+    secret.write_text("only-for-looking-2\n", encoding="ascii")
+    account = f"his_check@'{address}'"
+    on(site, "db1", f"mariadb -e \"create user {account} identified by 'only-for-looking-2'; grant select on *.* to "
+       f"{account}\"; mariadb-tzinfo-to-sql /usr/share/zoneinfo 2>/dev/null | mariadb mysql")  # fmt: skip
+    ssh(site, "db1", "sudo -n sh -c 'mv /etc/sudoers.d /etc/sudoers.kept'")
+    try:
+        site.path.write_text(
+            kept.replace("# check: {role: his_check", "  check: {role: his_check", 1), encoding="utf-8"
+        )
+        found = checked(load(site.path))
+        states = {key[1]: one["state"] for key, one in found.items() if key[0] == "db1" and key[1].startswith("DB")}
+        assert {id for id, state in states.items() if state in ("fail", "warn", "error")} == set()
+        assert (found["db1", "DB01", ""]["actual"], found["db1", "DB05", ""]["actual"]) == ("mariadb 10.11", "100")
+        assert states["DB08"] == "pass"
+        assert kept_nowhere(site, "only-for-looking-2")
+        on(site, "db1", "systemctl stop mariadb")
+        stopped = checked(load(site.path))
+        assert {stopped["db1", id, ""]["note"] for id in ("DB01", "DB05", "DB07")} == {"reason.no_server"}
+    finally:
+        lab.enter(site, "db1", ["mv", "/etc/sudoers.kept", "/etc/sudoers.d"])
+        on(site, "db1", f'systemctl start mariadb; mariadb -e "drop user {account}"')
+        site.path.write_text(kept, encoding="utf-8")

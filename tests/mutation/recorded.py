@@ -5,6 +5,9 @@ with the fault written into them, judged as ``implops check`` judges.
 from __future__ import annotations
 
 import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,14 +19,18 @@ from implops.check.gather import Seen, kinds
 from implops.check.judge import Scene, judge
 from implops.check.limits import Limits
 from implops.check.model import Verdict
-from implops.facts.base import Unknown, build
+from implops.facts.base import Section, Unknown, build
 from implops.facts.clock import Start
+from implops.facts.planned import Planned
 from implops.facts.script import parse
 from implops.site import Site, load
 from implops.store import Store
 
 # Answers of the healthy lab: HOST.TRIP, as they came over SSH. `python -m mutation --record` writes them anew.
 ANSWERS = Path(__file__).parent / "answers"
+# What hosts say in a section: key -> value, or values of a key that repeats. Host -> section -> lines.
+Lines = dict[str, str | tuple[str, ...]]
+Answers = dict[str, dict[str, Lines]]
 _NONCE = re.compile(rb"(?m)^@([0-9a-f]{16}) begin$")
 
 
@@ -71,9 +78,17 @@ def keep(site: Site) -> None:
 
 
 @cache
-def site() -> Site:
-    """docs/site.yml as a customer's site: nothing is excused in it."""
-    found = load(kit.annotated_site())
+def site(edit: Callable[[str], str] | None = None) -> Site:
+    """docs/site.yml as a customer's site (nothing is excused in it), its text edited first."""
+    path = kit.annotated_site()
+    if edit:
+        path = Path(tempfile.mkdtemp(prefix="implops-site-")) / "site.yml"
+        path.write_text(edit(kit.annotated_site().read_text(encoding="utf-8")), encoding="utf-8")
+    try:
+        found = load(path)
+    finally:
+        if edit:
+            shutil.rmtree(path.parent)
     real = found.model_copy(update={"lab": None})
     real._path = found.path
     return real
@@ -103,8 +118,8 @@ def edit(raw: bytes, section: str, lines: dict[str, str | tuple[str, ...]]) -> b
 
 
 def trip_of(trips: dict[int, bytes], section: str) -> int:
-    """In which answer of a host a section stands."""
-    return next(number for number, raw in trips.items() if f" section {section}\n".encode() in raw)
+    """In which answer of a host a section stands; 0 for one that nobody recorded."""
+    return next((number for number, raw in trips.items() if f" section {section}\n".encode() in raw), 0)
 
 
 def answers(site: Site) -> dict[str, dict[int, bytes]]:
@@ -112,21 +127,41 @@ def answers(site: Site) -> dict[str, dict[int, bytes]]:
             for name in site.hosts}  # fmt: skip
 
 
-def look(site: Site, told: dict[str, dict[int, bytes]], only: str, login_ms: int = 0) -> list[Verdict]:
-    """Verdicts of one check over answers, nothing deployed and nothing planned."""
+def look(
+    site: Site, told: dict[str, dict[int, bytes]], only: str, login_ms: int = 0, *,
+    more: Answers | None = None, planned: Sequence[Planned] = (),
+) -> list[Verdict]:  # fmt: skip
+    """Verdicts of one check over answers, and over ``more`` sections that nobody recorded. What is ``planned`` is there
+    already; else nothing is deployed.
+    """
     seen = {}
     for name, trips in told.items():
-        one = Seen(site.hosts[name], login_ms=login_ms)
+        one = Seen(site.hosts[name], login_ms=login_ms, deep=True)
         for trip, raw in trips.items():
             nonce = _NONCE.search(raw)
             wanted = [kind for kind in kinds() if kind.trip == trip]
             answer = parse(raw, nonce[1].decode() if nonce else "", [kind.section for kind in wanted])
             one.facts.update({kind: build(kind, answer.sections[kind.section]) for kind in wanted})
+        for kind in kinds():
+            if lines := (more or {}).get(name, {}).get(kind.section):
+                one.facts[kind] = build(kind, Section(tuple(_rows(lines))))
         start = one.fact(Start)
         # As if every trip had taken no time: only the differences between the hosts count.
         one.ahead = None if isinstance(start, Unknown) or isinstance(start.ask("at"), Unknown) else start.at
         seen[name] = one
-    return judge(Scene(site, seen, [], {}, Limits(site, checks())), checks(), [only])
+    done: dict[str, list[str]] = {}
+    for plan in planned:
+        done.setdefault(plan.host, []).append(plan.recipe)
+    return judge(Scene(site, seen, planned, done, Limits(site, checks())), checks(), [only])
+
+
+def _rows(lines: Lines) -> Iterator[tuple[str, str]]:
+    for key, value in lines.items():
+        if isinstance(value, str):
+            yield key, value
+        else:
+            yield from ((key, one) for one in value)
+            yield f"{key}#", str(len(value))
 
 
 def prove() -> list[Proof]:

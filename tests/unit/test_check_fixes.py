@@ -184,9 +184,9 @@ def test_safe_fixes_set_what_runs_and_what_lasts(site: Site, id: str) -> None:
     assert one.fix.now or one.fix.link
     assert one.fix.back or one.fix.link
     if id == "LIM05":
-        assert one.fix.write == {"/etc/sysctl.d/99-implops-LIM05.conf": "kernel.sem = 250 32000 100 500\n"}
+        assert one.fix.write == {"/etc/sysctl.d/99-zz-implops-LIM05.conf": "kernel.sem = 250 32000 100 500\n"}
     if id == "LIM08":
-        assert "= 1-2,5432\n" in one.fix.write["/etc/sysctl.d/99-implops-LIM08.conf"]
+        assert "= 1-2,5432\n" in one.fix.write["/etc/sysctl.d/99-zz-implops-LIM08.conf"]
 
 
 def test_only_faults_are_mended_and_an_authors_error_leaves_its_fault_to_a_person(

@@ -94,7 +94,11 @@ TLS = (
         ({"names": ["*.his.example"], "days": 90}, None, "pass"),
         ({"names": ["his.his.example"], "days": 90, "other": True}, "key", "fail"),
         ({"names": ["his.his.example"], "days": -1}, "notAfter", "fail"),
+        # An hour more than so many days; 30 are wanted, one is needed.
+        ({"names": ["his.his.example"], "days": 30}, "notAfter", "pass"),
         ({"names": ["his.his.example"], "days": 29}, "notAfter", "warn"),
+        ({"names": ["his.his.example"], "days": 1}, "notAfter", "warn"),
+        ({"names": ["his.his.example"], "days": 0}, "notAfter", "fail"),
         ({"names": ["other.example"], "days": 90}, "SAN", "fail"),
         # The common name alone has stood for nothing for years.
         ({"names": [], "days": 90}, "SAN", "fail"),
@@ -172,7 +176,7 @@ def test_the_account_of_the_service_writes_in_its_folder(site: Site, may: list[s
          "4096", "pass", ""),
         (["/etc/sysctl.d/91-y.conf:-net.core.somaxconn=128", "/etc/sysctl.d/90-x.conf:net.core.somaxconn=4096"],
          "4096", "warn", "other_in_file"),
-        (["/etc/sysctl.conf:net.core.somaxconn=128", "/etc/sysctl.d/90-x.conf:net.core.somaxconn=4096"],
+        (["/etc/sysctl.d/99-sysctl.conf:net.core.somaxconn=128", "/etc/sysctl.d/90-x.conf:net.core.somaxconn=4096"],
          "4096", "warn", "other_in_file"),
         ([], "2048", "warn", "in_no_file"),
         ([], "4096", "pass", ""),

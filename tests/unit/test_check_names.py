@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import dns.flags
@@ -11,7 +12,7 @@ import dns.rrset
 import pytest
 
 from implops.check import registry
-from implops.check.gather import Seen
+from implops.check.gather import Seen, scripts_of
 from implops.check.judge import Scene, judge
 from implops.check.limits import Limits
 from implops.check.model import Verdict
@@ -20,8 +21,9 @@ from implops.facts.base import NotMeasured, Section, build
 from implops.facts.names import Config, Names, Outside, Served, fqdns, question, read_answer
 from implops.facts.network import Listener, Ports
 from implops.facts.planned import Planned
+from implops.facts.script import Probe, assemble
 from implops.facts.shares import Shared, Shares, SmallFiles, admitted
-from implops.site import Share, Site
+from implops.site import Share, Site, load
 
 CHECKS = registry.load(None)
 _SOA = "dns1.his.example. hostmaster.his.example. 2026112601 1 2 3 4"
@@ -118,6 +120,27 @@ def test_a_hosts_file_hides_no_fault_of_the_zone(
     facts = {"app1": [build(Names, Section(line)), served(f"10.77.1.13 {DB1} {told}")]}
     (found,) = (one for one in verdicts(site, facts, "DNS02") if (one.host, one.result.target) == ("app1", DB1))
     assert (found.state, found.result.actual, found.result.note) == (state, actual, note)
+
+
+def test_a_name_that_no_server_was_asked_for_is_not_known_to_be_served(site: Site) -> None:
+    line = (("name", f"{DB1} 0 10.77.1.11"), ("name#", "1"), ("answer#", "0"))
+    made = verdicts(site, {"app1": [build(Names, Section(line)), served()]}, "DNS02")
+    (found,) = (one for one in made if (one.host, one.result.target) == ("app1", DB1))
+    assert (found.state, found.result.note) == ("error", "reason.missing")
+
+
+def test_probes_of_one_trip_mean_the_same_by_a_name(example: Path) -> None:
+    text = example.read_text(encoding="utf-8").replace(
+        "# storage: ", "storage: {shares: [{path: /mnt/his, hosts: [app], user: tomcat, export: 'sto1:/srv'}]}\n# "
+    )
+    example.write_text(text, encoding="utf-8")
+    site = load(example)
+    for host in site.hosts.values():
+        for _, _, probes in scripts_of(site, recipes.planned(site), host, (1, 2, 3)):
+            assert assemble(probes, "0123456789abcdef")
+    mine = [Probe("a", "", {"NAMES": ["x"]}), Probe("b", "", {"NAMES": ["y"]})]
+    with pytest.raises(ValueError, match="NAMES"):
+        assemble(mine, "0123456789abcdef")
 
 
 def test_a_zone_that_is_still_to_be_made_is_no_fault(site: Site) -> None:
@@ -288,18 +311,16 @@ def test_an_unknown_fact_is_never_a_pass(site: Site) -> None:
 def test_a_name_that_the_site_file_asks_for_only_since_is_still_to_come(site: Site) -> None:
     told = [("name", f"{name} 0 {address}") for name, address in fqdns(site).items()]
     here = build(Names, Section((*told, ("name#", str(len(told))), ("answer#", "0"))))
-    rows = [f"10.77.1.13 {name} {address_of(name, address)}" for name, address in fqdns(site).items()]
     new = f"lis.{site.dns.zone}"  # type: ignore[union-attr]
-    rows.append(f"10.77.1.13 {new} {address_of(new, code=3)}")
+    rows = [f"10.77.1.13 {name} {address_of(name, address)}" for name, address in fqdns(site).items()]
+    asked = served(*rows, f"10.77.1.13 {new} {address_of(new, code=3)}")
     planned = recipes.planned(site)
     done = {host: list(recipes.load(site.base)) for host in site.hosts}
     then = {("dns1", "bind9"): frozenset(one for one in planned if one.recipe == "bind9")}
     site.dns.names["lis"] = "app1"  # type: ignore[union-attr]
 
     def states(then: dict[tuple[str, str], frozenset[Planned]]) -> dict[str, str]:
-        found = verdicts(
-            site, {"app1": [here, served(*rows)]}, "DNS02", planned=recipes.planned(site), done=done, then=then
-        )
+        found = verdicts(site, {"app1": [here, asked]}, "DNS02", planned=recipes.planned(site), done=done, then=then)
         return {one.result.target: one.state for one in found if one.host == "app1"}
 
     assert states(then)[new] == "info"
