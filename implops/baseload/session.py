@@ -123,8 +123,10 @@ class Session:
         self.say(server.opening(write=True))
 
     def _start(self, arguments: list[str], passed: tuple[int, ...]) -> subprocess.Popen[bytes]:
+        # Killed in the wrong moment we would leave a client that waits for our fifo for ever.
+        ending = ["setpriv", "--pdeathsig", "KILL"]
         return subprocess.Popen(
-            arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, pass_fds=passed,
+            [*ending, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, pass_fds=passed,
             env=self.server.environment(), process_group=0,  # a terminal's Ctrl-C is for us: the client may commit
         )  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -200,6 +201,33 @@ def test_whatever_dies_the_table_is_as_it_was(
     database: Database, deliver: Callable[..., Path], mode: str, victim: str, late: bool
 ) -> None:
     broken(database, deliver, mode, victim, late=late, rows=500 if late else 60_000)
+
+
+ALONE = """
+import sys
+from pathlib import Path
+from databases import Database
+from implops.baseload.session import Session
+session = Session(Database(sys.argv[1], Path(sys.argv[2])).server)
+session.say("select pg_sleep(60);" if sys.argv[1] == "postgresql" else "select sleep(60);")
+print(session.process.pid, flush=True)
+session.answers()
+"""
+
+
+def test_the_client_ends_with_its_importer(database: Database) -> None:
+    command = [sys.executable, "-c", ALONE, database.engine, str(database.folder)]
+    here = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=here)
+    assert process.stdout
+    client = Path("/proc") / process.stdout.readline().decode().strip()
+    assert client.exists()
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 20
+    while client.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_a_second_import_is_told_who_is_at_it(database: Database, deliver: Callable[..., Path]) -> None:
