@@ -22,7 +22,9 @@ _LONGEST = 200
 
 @dataclass
 class Batch:
-    """One file of a run. ``outcome``: good | loaded | partly | already | rejected | refused | failed | skipped."""
+    """One file of a run. ``outcome``: good | loaded | partly | already | rejected | refused | failed | skipped, or
+    halfway (some of its batches are in) and unknown (nobody could ask whether the commit went through).
+    """
 
     mapping: Mapping
     outcome: str
@@ -34,7 +36,7 @@ class Batch:
 
     @property
     def bad(self) -> bool:
-        return self.outcome in ("rejected", "refused", "failed", "skipped")
+        return self.outcome in ("rejected", "refused", "failed", "skipped", "halfway", "unknown")
 
     @property
     def counted(self) -> Tally:

@@ -141,9 +141,10 @@ def check(
     mapping: Mapping,
     pending: Known,
     collect: frozenset[str],
-    progress: Callable[[int, int], None],
+    progress: Callable[[int], Callable[[int, int], None]],
 ) -> Checked:
     """Judge one file; its own codes named by ``collect`` are added to ``pending`` for the files that follow.
+    ``progress`` is given the lines of the file, and what it returns is told rows and line again and again.
 
     Raises InputError for a mapping, header or encoding that is refused, DataError when the number of rows is not the
     customer's. Rejected rows are values.
@@ -158,8 +159,9 @@ def check(
     reader, suspects = judged(
         lambda told: open_reader(server, mapping, table, cells, pending, collect=collect, suspicious=True,
                                  resuming=resuming, suspects=told),
-        progress,
+        progress(proof.lines),
     )  # fmt: skip
+    reader.finish()
     schema, name = table.name
     for column, codes in reader.collected.items():
         codes_ = pending.setdefault((schema, name, column), set())
@@ -179,7 +181,6 @@ def judged(opened: Callable[[Suspects], Reader], progress: Callable[[int, int], 
     if undecided:
         reader = opened(suspects)
         _read(reader, progress)
-    reader.finish()
     return reader, suspects
 
 

@@ -90,8 +90,11 @@ def bare(path: Path, encoding: str, member: str | None = None, sheet: str | None
 
 def inspect(path: Path, member: str | None = None, sheet: str | None = None, encoding: str = "") -> Inspection:
     """Look at a file; ``encoding`` is used instead of the suggestion. Raises InputError when it cannot be read."""
-    if not path.is_file():
-        raise InputError("import.unreadable", file=path, why="")
+    try:
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise InputError("import.unreadable", file=path, why=error.strerror) from None
     suffix = Path(member or path.name).suffix.lower()
     kind = {".xlsx": "xlsx", ".sql": "sql", ".tsv": "tsv"}.get(suffix, "csv")
     if path.suffix.lower() == ".zip" and member is None:

@@ -92,6 +92,17 @@ class Judge:
         self._repeated(lines, values, bad, refuse)
         return out
 
+    def codes(self, cell: Cell, value: str) -> list[Fault]:
+        """What a list of codes says against one value of a row that is refused already."""
+        found: list[Fault] = []
+
+        def refuse(index: int, name: str, code: str, value: str, /, **params: Any) -> None:
+            found.append(Fault(name, code, value, params))
+
+        for key in lookups(cell):
+            self._known(cell, key, [value], [value], refuse)
+        return found
+
     def _text(self, cell: Cell, column: Sequence[str], refuse: Refuse) -> None:
         rule = cell.field
         if rule.pattern and rule.limit is not None and max(map(len, column)) > rule.limit:

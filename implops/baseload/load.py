@@ -17,7 +17,7 @@ from implops.baseload.mapping import Mapping
 from implops.baseload.proof import Proof
 from implops.baseload.seen import Suspects
 from implops.baseload.server import Server, identifier
-from implops.baseload.session import Session
+from implops.baseload.session import Session, uninterrupted
 from implops.baseload.state import State
 from implops.baseload.stream import Stream, header, plain
 from implops.baseload.tally import Block, Sums, Tally
@@ -64,13 +64,16 @@ class Job:
     keep: bool = True
     logged: tuple[Logged, ...] = ()
     suspects: Suspects = field(default_factory=dict)
+    loaded: Loaded = field(default_factory=lambda: Loaded())
 
 
 @dataclass
 class Loaded:
-    """What stands in the table now, by the table's own account. ``tally``: the file's account of the same rows."""
+    """What stands in the table now, by the table's own account. ``tally``: the file's account of the same rows.
+    Only what is committed counts: when a batch fails, it holds the ones before it. ``whole``: the last one is in.
+    """
 
-    before: int
+    before: int = 0
     after: int = 0
     inserted: int = 0
     updated: int = 0
@@ -78,6 +81,7 @@ class Loaded:
     deleted: int = 0
     resumed: int = 0
     batches: int = 0
+    whole: bool = False
     state: State = field(default_factory=State)
     tally: Tally = field(default_factory=Tally)
     sql: str = ""
@@ -103,7 +107,8 @@ def load(job: Job) -> Loaded:
     """
     source, reckoning = sides(job)
     witness = Witness(reckoning)
-    loaded = Loaded(job.table.rows)
+    loaded = job.loaded
+    loaded.before = loaded.after = job.table.rows
     blocks = source.blocks()
     try:
         number, more = 1 if job.mapping.batch else 0, True
@@ -177,49 +182,58 @@ class Transaction:
     def run(self, blocks: Iterator[Block], witness: Witness, loaded: Loaded) -> bool:
         session = Session(self.server)
         try:
-            before = self.begin(session, loaded)
+            there, deleted, before = self.begin(session)
             rows, more = self.send(session, blocks)
             updated, inserted = self._merge(session) if self.upsert else (0, rows)
             if not more:
                 self._whole()
-            part = self._prove(session, witness, before, rows, inserted, loaded)
-            loaded.inserted += inserted
-            loaded.updated += updated
-            loaded.unchanged += rows - inserted - updated
-            loaded.batches += 1
-            if not self.job.keep:
-                session.ask("rollback;")
-                return more
-            if setting := self.server.sequences(self.table, self.job.cells):
-                session.ask(setting)
-            session.ask(self._log_row(part, last=not more))
-            self.commit(session)
+            part, found, after, spots = self._prove(session, witness, before, rows, inserted)
+            if self.job.keep:
+                if setting := self.server.sequences(self.table, self.job.cells):
+                    session.ask(setting)
+                session.ask(self._log_row(part, last=not more))
+            with uninterrupted():
+                if self.job.keep:
+                    self.commit(session)
+                else:
+                    session.ask("rollback;")
+                if self.number <= 1:
+                    loaded.before = there
+                loaded.after, loaded.deleted = after, deleted
+                loaded.inserted += inserted
+                loaded.updated += updated
+                loaded.unchanged += rows - inserted - updated
+                loaded.batches += 1
+                loaded.spots += spots
+                loaded.state = loaded.state.plus(found)
+                loaded.tally = added(loaded.tally, part.tally)
+                loaded.tally.last_line = self.source.tally.last_line
+                loaded.whole = not more
             return more
-        except HostError as error:
-            if error.key != "import.table_locked":
-                raise
-            who = self.server.lockers(self.table) or "?"
-            raise HostError("import.table_locked", **{**error.params, "who": who}) from None
+        except (HostError, DataError) as error:
+            if error.key == "import.table_locked":
+                error.params["who"] = self.server.lockers(self.table) or "?"
+            elif error.key == "import.disk_full":
+                error.params["reclaim"] = self.server.reclaim(self.table)
+            raise
         finally:
             session.close()
 
-    def begin(self, session: Session, loaded: Loaded) -> State:
-        """The table as this transaction finds it, without the rows that are to be replaced."""
+    def begin(self, session: Session) -> tuple[int, int, State]:
+        """(rows in the table, how many of them were deleted to be replaced, the state of those that stay)."""
         if session.ask(self.server.begin(self.mapping))[-1:] != ["t"]:
             raise LockError("import.busy", target=str(self.mapping.target), who=self.server.holder(self.mapping) or "?")
         rows = int(session.ask(f"{self.server.hold(self.table)}\nselect count(*) from {self.table.sql};")[-1])
-        if self.number <= 1:
-            loaded.before = rows
+        left = rows
         if self.mapping.target.mode == "replace":
             chosen = replaced(self.server, self.mapping)
             session.ask(f"delete from {self.table.sql}{f' where {chosen}' if chosen else ''};")
             left = int(session.ask(f"select count(*) from {self.table.sql};")[-1])
-            loaded.deleted, rows = rows - left, left
         if self.upsert:
             session.ask(self.server.stage(self.table, self.source.cells))
-        elif rows and not self.server.mine:
-            return state.ask(session, self.mapping, self.job.cells, self.table.sql)
-        return State(rows)
+        elif left and not self.server.mine:
+            return rows, rows - left, state.ask(session, self.mapping, self.job.cells, self.table.sql)
+        return rows, rows - left, State(left)
 
     def send(self, session: Session, blocks: Iterator[Block]) -> tuple[int, bool]:
         said = False
@@ -268,9 +282,11 @@ class Transaction:
             raise DataError("import.rejected_now", file=self.mapping.file.name, line=tally.last_line)
 
     def _prove(
-        self, session: Session, witness: Witness, before: State, rows: int, inserted: int, loaded: Loaded
-    ) -> Part:
-        """Counts, column sums, row hash and sampled rows, compared with what the other process reckoned."""
+        self, session: Session, witness: Witness, before: State, rows: int, inserted: int
+    ) -> tuple[Part, State, int, list[dict[str, Any]]]:
+        """Counts, column sums, row hash and sampled rows, compared with what the other process reckoned: (the file's
+        account, the table's, rows in the table now, sampled rows).
+        """
         server, cells = self.server, self.job.cells
         if self.upsert:
             on = " and ".join(f"t.{identifier(name)} = s.{identifier(name)}" for name in self.mapping.key)
@@ -293,14 +309,11 @@ class Transaction:
         if part.sha256 and part.sha256 != self.job.proof.sha256:
             raise DataError("import.file_changed", file=self.mapping.file.name)
         self._repeated(session)
-        loaded.after = int(session.ask(f"select count(*) from {self.table.sql};")[-1])
-        if loaded.after != before.rows + inserted:
-            raise state.differs(self.mapping, "rows_total", before.rows + inserted, loaded.after)
-        loaded.spots += state.spots(session, self.mapping, self.table.sql if whole else _STAGE, cells, part.spotted)
-        loaded.state = loaded.state.plus(found)
-        loaded.tally = added(loaded.tally, part.tally)
-        loaded.tally.last_line = self.source.tally.last_line
-        return part
+        after = int(session.ask(f"select count(*) from {self.table.sql};")[-1])
+        if after != before.rows + inserted:
+            raise state.differs(self.mapping, "rows_total", before.rows + inserted, after)
+        spots = state.spots(session, self.mapping, self.table.sql if whole else _STAGE, cells, part.spotted)
+        return part, found, after, spots
 
     def _rest(self, session: Session, on: str, inserted: int) -> None:
         """Upsert of some columns: every staged row stands in the table with its key and those columns, and as many

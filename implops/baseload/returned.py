@@ -23,8 +23,8 @@ _TYPES = {"text": "text", "int": "int8", "decimal": "numeric", "date": "date", "
 
 @dataclass
 class Returned:
-    """One import's data. ``state``: complete | missing | empty | rejected | refused. ``unjudged``: columns whose codes
-    only the database knows.
+    """One import's data. ``state``: complete | missing | empty | rejected | counted (another number of rows than was
+    agreed) | refused. ``unjudged``: columns whose codes only the database knows.
     """
 
     mapping: Mapping
@@ -51,7 +51,7 @@ def validate(mappings: Sequence[Mapping], place: Path) -> list[Returned]:
         try:
             found.append(_judge(one, pending, wanted_codes(one, mappings[number + 1 :])))
         except (InputError, DataError) as error:
-            empty = error.key in ("import.no_rows", "import.empty_file")
+            empty = error.key == "import.empty_file"
             found.append(Returned(one, "empty" if empty else "refused", one.file.name, error=error))
     return found
 
@@ -112,11 +112,19 @@ def _judge(mapping: Mapping, pending: Known, collect: frozenset[str]) -> Returne
         lambda told: Reader(mapping, cells, known, {}, collect=collect, suspicious=True, suspects=told),
         lambda rows, line: None,
     )
+    error: DataError | None = None
+    try:
+        reader.finish()
+    except DataError as raised:
+        error = raised
     for column, codes in reader.collected.items():
         pending[(mapping.target.schema_name, mapping.target.table_name, column)] = codes
-    state = "complete" if reader.tally.rejected <= mapping.allowed_rejects(reader.tally.rows) else "rejected"
-    return Returned(mapping, state, mapping.file.name, proof.sha256, reader.tally.rows, reader.rejects,
-                    reader.tally.rejected, unjudged=unjudged)  # fmt: skip
+    tally = reader.tally
+    state = "complete" if tally.rejected <= mapping.allowed_rejects(tally.rows) else "rejected"
+    if error:
+        state = "counted" if tally.rows else "empty"
+    return Returned(mapping, state, mapping.file.name, proof.sha256, tally.rows, reader.rejects, tally.rejected,
+                    error, unjudged)  # fmt: skip
 
 
 class _Anything(set[str]):

@@ -252,6 +252,12 @@ class Reader:
         for rule, value in zip(self.rules.fields, cells, strict=True):
             if found and rule.loose and rule.name not in named and (fault := self._works[rule.name].fault(value)):
                 found.append(fault)
+        named = {fault.column for fault in found}
+        for place, cell in zip(self._places, self.cells, strict=True):
+            if found and place is not None and cell.name not in named:
+                work = self._works.get(cell.name)
+                (value,) = work.values([0], [cells[place]])[0] if work else [cells[place]]
+                found += self._judge.codes(cell, value)
         return found
 
     def _refuse_record(self, line: int, part: str, originals: Originals) -> None:

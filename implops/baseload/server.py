@@ -133,6 +133,10 @@ class Server(ABC):
         """Who holds locks on the table, or an empty text."""
 
     @abstractmethod
+    def reclaim(self, table: Table) -> str:
+        """The command with which an administrator gives back the room of rows that were rolled back."""
+
+    @abstractmethod
     def hold(self, table: Table) -> str:
         """SQL that keeps other writers of the table out until the end, where the engine can."""
 
@@ -274,7 +278,8 @@ def _forward(site: Site, server: Server) -> Iterator[None]:
         f"{site.ssh.user}@{host.address}", "exec cat >/dev/null",
     ]  # fmt: skip
     with (server.folder / "ssh.log").open("w+b") as log:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log)
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log,
+                                   process_group=0)  # fmt: skip
         try:
             deadline = time.monotonic() + 2 * CONNECT_SECONDS
             while not server.socket.exists():

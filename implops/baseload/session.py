@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import os
 import queue
+import signal
 import subprocess
 import tempfile
 import threading
@@ -80,6 +81,29 @@ class _Feeder:
         return None
 
 
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """A Ctrl-C waits for the end of the block; a second one does not. What was committed must also be accounted for."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed: list[int] = []
+
+    def later(number: int, frame: object) -> None:
+        if pressed:
+            raise KeyboardInterrupt
+        pressed.append(number)
+
+    before = {one: signal.signal(one, later) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+    if pressed:
+        raise KeyboardInterrupt
+
+
 class Session:
     """A client at work. Whatever it has not committed when it is closed is rolled back by the server."""
 
@@ -99,9 +123,11 @@ class Session:
         self.say(server.opening(write=True))
 
     def _start(self, arguments: list[str], passed: tuple[int, ...]) -> subprocess.Popen[bytes]:
+        # Killed in the wrong moment we would leave a client that waits for our fifo for ever.
+        ending = ["setpriv", "--pdeathsig", "KILL"]
         return subprocess.Popen(
-            arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, pass_fds=passed,
-            env=self.server.environment(),
+            [*ending, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, pass_fds=passed,
+            env=self.server.environment(), process_group=0,  # a terminal's Ctrl-C is for us: the client may commit
         )  # fmt: skip
 
     def ask(self, text: str) -> list[str]:

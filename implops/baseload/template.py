@@ -86,6 +86,7 @@ def _head(sheet: Worksheet, words: Sequence[str], row: int = 1) -> None:
     sheet.freeze_panes = f"A{row + 1}"
     # Printed on one width: the customer signs on paper.
     sheet.page_setup.orientation, sheet.page_setup.fitToHeight = "landscape", 0
+    sheet.page_setup.paperSize = 9  # A4
     sheet.sheet_properties.pageSetUpPr = PageSetupProperties(fitToPage=True)
 
 

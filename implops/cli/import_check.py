@@ -90,7 +90,8 @@ def check_all(session: Session, server: Server, chosen: list[Mapping]) -> list[B
             refused.add(one.name)
             continue
         try:
-            checked = check_one(server, one, pending, wanted_codes(one, chosen[number + 1 :]), progress(session))
+            checked = check_one(server, one, pending, wanted_codes(one, chosen[number + 1 :]),
+                                lambda lines: progress(session, lines))  # fmt: skip
         except (InputError, DataError) as error:
             session.story(f"  {error}")
             batches.append(Batch(one, "refused", error=error))
@@ -157,8 +158,8 @@ def _tell(session: Session, batch: Batch) -> None:
                                     before=before, after=after))  # fmt: skip
 
 
-def progress(session: Session, lines: int = 0) -> Callable[[int, int], None]:
-    """Told rows and line, prints rate and, of a file with so many ``lines``, the time left."""
+def progress(session: Session, lines: int) -> Callable[[int, int], None]:
+    """Told rows and line, prints rate and, of a file with so many ``lines`` (0: not known), the time left."""
     from implops.units import format_seconds
 
     begun = last = time.monotonic()
@@ -180,7 +181,7 @@ def code(batches: list[Batch]) -> int:
     codes = {one.error.code for one in batches if one.error}
     if 2 in codes:
         return 2
-    return 1 if codes or any(one.outcome in ("partly", "rejected", "failed", "skipped") for one in batches) else 0
+    return 1 if codes or any(one.bad or one.outcome == "partly" for one in batches) else 0
 
 
 def answer(session: Session, batches: list[Batch]) -> None:

@@ -29,7 +29,7 @@ def _examples(area: str) -> str:
     short_help=texts.say("import.inspect.help"),
     epilog=texts.say("cli.codes"),
 )
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
+@click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
 @click.option("--encoding", help=_say("encoding"))
 @click.option("--member", help=_say("member"))
 @click.option("--sheet", help=_say("sheet"))
@@ -49,7 +49,7 @@ def inspect(
 
 
 @verb("import.map", name="map")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
+@click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
 @click.argument("table", metavar="TABLE")
 @click.option("--encoding", help=_say("encoding"))
 @click.option("--member", help=_say("member"))
@@ -124,6 +124,8 @@ def _print(found: Inspection) -> None:
         table(("encoding", "score", "read"), [
             (name, "—" if score is None else f"{score / 1000:.2f}", sample) for name, score, sample in found.encodings
         ])  # fmt: skip
+    elif found.nonascii:
+        say("no_encoding")
     if found.encoding:
         say("suggested", encoding=found.encoding)
     if found.newlines:

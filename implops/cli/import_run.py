@@ -15,8 +15,10 @@ from implops.cli.output import Session, verb
 
 if TYPE_CHECKING:
     from implops.baseload.batch import Batch
+    from implops.baseload.load import Job
     from implops.baseload.mapping import Mapping
     from implops.baseload.server import Server
+    from implops.errors import HostError
     from implops.gates.imports import Opened, Wanted
     from implops.store import Event, Run
 
@@ -116,6 +118,7 @@ def _started(opened: Opened, files: Sequence[Mapping], reason: str | None) -> di
             for one in opened.overruled
         ],
         "imports": [one.name for one in files],
+        "test_run": all(one.gates.test_run for one in files),
     }
 
 
@@ -146,7 +149,11 @@ def _import(session: Session, entry: Run, files: list[Mapping], run_id: str) -> 
                     assert batch.checked
                     entry.event("batch.started", {"batch": number, "import": batch.mapping.name,
                                                   "sha256": batch.checked.proof.sha256})  # fmt: skip
-                    _load(session, server, batch, number, run_id, keep=True)
+                    try:
+                        _load(session, server, batch, number, run_id, keep=True)
+                    except BaseException:
+                        entry.event("batch.finished", batch.payload(number))
+                        raise
                     failed = batch.bad
             entry.event("batch.finished", batch.payload(number))
     return batches
@@ -156,7 +163,7 @@ def _load(session: Session, server: Server, batch: Batch, number: int, run_id: s
     """One file. What goes wrong with the data stays in the batch; a lost server or another import ends the run."""
     from implops.baseload.load import CommitUnknown, Job, load
     from implops.baseload.target import logged
-    from implops.errors import DataError
+    from implops.errors import DataError, HostError
 
     checked = batch.checked
     assert checked
@@ -173,39 +180,57 @@ def _load(session: Session, server: Server, batch: Batch, number: int, run_id: s
         logged=tuple(logged(server, one, checked.proof.sha256)), suspects=checked.suspects,
     )  # fmt: skip
     try:
-        batch.loaded = load(job)
+        load(job)
     except CommitUnknown as error:
-        _settle(session, batch, error, job.import_id)
+        _settle(session, batch, job, error)
     except DataError as error:
-        batch.outcome, batch.error = "failed", error
+        batch.error = error
         session.story(f"  {error}")
-        return
-    assert batch.loaded
-    batch.outcome = "partly" if checked.tally.rejected else "loaded"
-    loaded = batch.loaded
-    if loaded.resumed:
-        session.story(texts.say("import.resumed", rows=loaded.resumed))
-    session.story(texts.say("import.loaded" if keep else "import.rehearsed", rows=loaded.rows,
-                            inserted=loaded.inserted, updated=loaded.updated, unchanged=loaded.unchanged))  # fmt: skip
+    except HostError as error:
+        batch.error = error
+        raise
+    finally:
+        _account(session, batch, job)
 
 
-def _settle(session: Session, batch: Batch, error: Any, import_id: str) -> None:
-    """The connection broke around COMMIT: the log table in the database says whether the file is in."""
-    from implops.baseload.load import Loaded
+def _account(session: Session, batch: Batch, job: Job) -> None:
+    """However the load ended: what of the file is in the table now."""
+    loaded = job.loaded
+    if loaded.whole:
+        batch.loaded, batch.outcome = loaded, "partly" if job.rejected else "loaded"
+        if loaded.resumed:
+            session.story(texts.say("import.resumed", rows=loaded.resumed))
+        counts = {name: getattr(loaded, name) for name in ("rows", "inserted", "updated", "unchanged")}
+        session.story(texts.say("import.loaded" if job.keep else "import.rehearsed", **counts))
+    elif batch.outcome != "unknown":
+        batch.outcome = "failed"
+        if job.keep and loaded.batches + len(job.logged):
+            loaded.resumed = sum(one.rows for one in job.logged)
+            batch.loaded, batch.outcome = loaded, "halfway"
+            told = texts.say("import.halfway", rows=loaded.rows + loaded.resumed, name=batch.mapping.name)
+            session.story(told)
+
+
+def _settle(session: Session, batch: Batch, job: Job, error: HostError) -> None:
+    """The connection broke around COMMIT: the log table in the database says whether it went through."""
     from implops.baseload.server import reach
-    from implops.baseload.target import already, describe
+    from implops.baseload.target import describe, logged
+    from implops.errors import HostError
 
-    checked = batch.checked
-    assert checked
+    batch.error, batch.outcome = error, "unknown"
     with reach(session.site) as server:
-        found = already(server, batch.mapping, checked.proof.sha256)
-        if not found or found["import_id"] != import_id:
-            raise error
+        found = [one for one in logged(server, batch.mapping, job.proof.sha256) if one.import_id == job.import_id]
         after = describe(server, batch.mapping).rows
-    rows = int(found["rows"])
-    batch.loaded = Loaded(checked.table.rows, after, rows)
-    batch.loaded.state.row_hash = batch.loaded.tally.row_hash = int(found["row_hash"])
-    session.story(texts.say("import.settled"))
+    batch.error, batch.outcome = None, "good"
+    loaded = job.loaded
+    if len(found) > loaded.batches:
+        loaded.after, loaded.batches, loaded.whole = after, len(found), found[-1].last_byte > 0
+        loaded.inserted += sum(one.rows for one in found) - loaded.rows
+        loaded.state.row_hash = loaded.tally.row_hash = sum(int(one.row_hash) for one in found)
+        session.story(texts.say("import.settled"))
+    if not loaded.whole:
+        batch.error = HostError("import.server_lost", **error.params)
+        raise batch.error
 
 
 def _back_up(session: Session, batches: list[Batch]) -> Event | None:

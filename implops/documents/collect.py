@@ -12,7 +12,7 @@ KIND = "LIST"
 VERBS = ("collect",)
 
 _STATES: dict[str, State] = {
-    "complete": "pass", "missing": "absent", "empty": "fail", "rejected": "fail", "refused": "fail",
+    "complete": "pass", "missing": "absent", "empty": "fail", "rejected": "fail", "counted": "fail", "refused": "fail",
 }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from implops.documents.common import Frame, clock, duration, error_text, mono, short_hash
-from implops.documents.model import Cell, Column, Document, Language, Paragraph, Part, State, Table
+from implops.documents.model import Cell, Column, Document, Language, Paragraph, Part, SignOff, State, Table
 from implops.store import Event, Store
 
 KIND = "IMP"
@@ -16,7 +16,7 @@ VERBS = ("import",)
 _COUNTS = ("inserted", "updated", "unchanged", "deleted")
 _RESULTS: dict[str, State] = {
     "loaded": "pass", "already": "pass", "partly": "warn", "good": "skip", "skipped": "skip",
-    "rejected": "fail", "refused": "fail", "failed": "fail",
+    "rejected": "fail", "refused": "fail", "failed": "fail", "halfway": "fail", "unknown": "error",
 }  # fmt: skip
 
 
@@ -60,10 +60,17 @@ class _Batch:
     @property
     def taken(self) -> int:
         """Rows of the file that stand in the table after the run."""
-        return sum(self.rows.get(name, 0) for name in ("inserted", "updated", "unchanged"))
+        return sum(self.rows.get(name, 0) for name in ("inserted", "updated", "unchanged")) + self.resumed
+
+    @property
+    def resumed(self) -> int:
+        """Rows that an earlier run had committed, batch by batch."""
+        return int(self.given.get("resumed", 0))
 
     def written(self) -> str:
         """``1000``, or how many of them were new when a mode other than insert was used."""
+        if self.resumed:
+            return self.frame.say("form_import.resumed", count=self.taken, resumed=self.resumed)
         if self.given["mode"] == "insert":
             return str(self.taken)
         mode = self.frame.say(f"form_import.mode.{self.given['mode']}")
@@ -97,7 +104,7 @@ def _files(frame: Frame, batches: list[_Batch]) -> Table:
         loaded = table is not None
         rows.append((
             str(given["batch"]), batch.file, short_hash(given.get("sha256")), batch.encodings(),
-            mono(given["target"].partition(".")[2]),
+            mono(given["target"].partition(".")[2].removeprefix("public.")),
             str(batch.rows["file"]) if read else "—",
             batch.written() if loaded else "0",
             str(batch.rows["rejected"]) if read else "—",
@@ -197,6 +204,7 @@ def _backups(frame: Frame) -> Paragraph:
             approver=approval.get("approver", none),
             approved=frame.when(approval.get("time")),
             took=duration(_milliseconds(frame)),
+            rehearsed=frame.say(f"form_import.{'' if frame.started.payload.get('test_run') else 'not_'}rehearsed"),
         ),
         frame.say("form_import.backups_title"),
     )
@@ -265,8 +273,8 @@ def _rejected(frame: Frame, batches: list[_Batch]) -> Table:
 
 def _sample(frame: Frame, batches: list[_Batch]) -> Table:
     columns = _columns(
-        frame, ("file", 1.3, ""), ("line", 0.6, "right"), ("key", 1.2, ""), ("fields", 1.8, ""),
-        ("source_value", 2.6, ""), ("target_value", 2.6, ""), ("same", 0.8, ""),
+        frame, ("file", 1.2, ""), ("line", 0.6, "right"), ("key", 1.1, ""), ("fields", 2.2, ""),
+        ("source_value", 2.6, ""), ("target_value", 2.6, ""), ("same", 0.7, ""),
     )  # fmt: skip
     rows: list[tuple[Cell | str, ...]] = []
     seeds = []
@@ -277,10 +285,12 @@ def _sample(frame: Frame, batches: list[_Batch]) -> Table:
         seeds.append(spot["seed"])
         names = " · ".join(spot["columns"])
         rows += [
-            (batch.file, str(one["line"]), mono(" ".join(one["key"])), mono(names), " · ".join(one["source"]),
+            (batch.file, str(one["line"]), mono(" ".join(one["key"])), names, " · ".join(one["source"]),
              " · ".join(one["target"]), _same(frame, one["source"] == one["target"]))
             for one in spot["rows"]
         ]  # fmt: skip
     note = frame.say("form_import.seeds", seeds=" ".join(seeds)) if seeds else ""
+    signer = SignOff((frame.say("form_import.sample_signer"),), frame.say("form.signoff.date"))
     return Table(frame.say("form_import.annex_sample"), columns, tuple(rows),
-                 empty=frame.say("form_import.nothing_loaded"), note=note)  # fmt: skip
+                 empty=frame.say("form_import.nothing_loaded"), note=note,
+                 signoff=signer if rows else None)  # fmt: skip

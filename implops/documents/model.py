@@ -28,17 +28,6 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Table:
-    """A flat table; ``empty`` is printed instead of rows when there are none."""
-
-    title: str
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[Cell | str, ...], ...]
-    empty: str = ""
-    note: str = ""
-
-
-@dataclass(frozen=True)
 class Fields:
     """Labels and values, printed two pairs beside each other."""
 
@@ -60,6 +49,18 @@ class SignOff:
     date: str
     title: str = ""
     remarks: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A flat table; ``empty`` is printed instead of rows when there are none, ``signoff`` is for the table alone."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell | str, ...], ...]
+    empty: str = ""
+    note: str = ""
+    signoff: SignOff | None = None
 
 
 Part = Table | Fields | Paragraph | SignOff

@@ -17,8 +17,8 @@ from implops.site import Site
 from implops.store import Event, Store
 from implops.store.events import now
 
-# Outcomes of a batch that changed the database.
-_WRITES = ("loaded", "partly")
+# Outcomes of a batch that changed the database, or may have.
+_WRITES = ("loaded", "partly", "halfway", "unknown")
 
 
 @dataclass(frozen=True)

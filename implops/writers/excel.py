@@ -240,8 +240,26 @@ class _Book:
             row += 1
         if part.note:
             self._wide(sheet, row, 1, part.note, _Look(size=9, ink=QUIET, border=False), widths)
+            row += 1
+        if part.signoff:
+            self._signed(sheet, row, part.signoff, len(widths))
         sheet.freeze_panes = "A3"
         sheet.print_title_rows = "1:2"
+
+    def _signed(self, sheet: Worksheet, row: int, signoff: SignOff, columns: int) -> None:
+        """Who signs a table of at least six columns, in its own sheet and its own columns."""
+        label = _Look(head=True, fill=LABEL)
+        spans = ((1, 2), (3, columns - 3), (columns - 2, columns - 2), (columns - 1, columns))
+        for who in signoff.signers:
+            for (first, last), value, look in zip(
+                spans, (who, "", signoff.date, ""), (label, _Look()) * 2, strict=True
+            ):
+                for column in range(first, last + 1):
+                    self._put(sheet, row, column, value if column == first else "", look)
+                if last > first:
+                    sheet.merge_cells(start_row=row, end_row=row, start_column=first, end_column=last)
+            sheet.row_dimensions[row].height = _SIGN_ROW
+            row += 1
 
     # -- cells
 
@@ -276,7 +294,9 @@ class _Book:
             if look.border:
                 side = Side(style="thin", color="FF7F7F7F")
                 cell.border = Border(left=side, right=side, top=side, bottom=side)
-            cell.alignment = Alignment(horizontal=look.align, vertical="center", wrap_text=look.wrap)
+            # A number at the right edge would touch the text of the next column.
+            indent = 1 if look.align == "right" else 0
+            cell.alignment = Alignment(horizontal=look.align, vertical="center", wrap_text=look.wrap, indent=indent)
             cell.number_format = "@"
             cell.quotePrefix = look.quote
             self.styles[look] = cell._style

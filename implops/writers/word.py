@@ -220,6 +220,8 @@ class _Paper:
         self._add(table(widths, rows, margin=margin))
         if part.note:
             self._add(paragraph(self._text(part.note, size=8.5, ink="404040"), before=60, after=40))
+        if part.signoff:
+            self._signoff(part.signoff, None)
 
     def _row(self, cells: tuple[Cell | str, ...], columns: tuple[Column, ...], widths: list[int], size: float) -> Any:
         made = []

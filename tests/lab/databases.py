@@ -6,12 +6,14 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
+from typing import TypeVar
 
 from implops.baseload.server import Server, engine
 
@@ -59,16 +61,15 @@ class Database:
         """A fresh data folder, started, with database, account and log table."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o755)
-        self.data.mkdir(mode=0o700, exist_ok=True)
         user = _USERS[self.engine]
-        shutil.chown(self.data, user, user)
         shutil.chown(self.folder, user, user)
+        self._run(self._inside(["install", "-d", "-m", "700", "-o", user, "-g", user, str(self.data)]))
         if self.engine == "postgresql":
             making = [binary("initdb"), "-D", self.data, "-E", "UTF8", "--locale=C.UTF-8", "-A", "trust", "-N"]
         else:
             making = ["mariadb-install-db", "--no-defaults", f"--datadir={self.data}",
                       "--auth-root-authentication-method=socket", "--skip-test-db"]  # fmt: skip
-        self._run(["runuser", "-u", user, "--", *map(str, making)])
+        self._run(self._inside(["runuser", "-u", user, "--", *map(str, making)]))
         self.start()
         if self.engine == "postgresql":
             self.sql(f"create role {ROLE} login", database="postgres")
@@ -98,9 +99,13 @@ class Database:
                        "--character-set-server=utf8mb4", "--innodb-buffer-pool-size=64M",
                        "--innodb-log-file-size=32M"]  # fmt: skip
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups",
-                                             *map(str, command)], stdin=subprocess.DEVNULL, stdout=log,
-                                            stderr=log)  # fmt: skip
+            alone = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *map(str, command)]
+            self.process = subprocess.Popen(self._inside(alone), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.wait()
+
+    def wait(self) -> None:
+        """Until it answers."""
+        assert self.process
         deadline = time.monotonic() + 60
         while True:
             done = self._client("select 1", "postgres" if self.engine == "postgresql" else "mysql")
@@ -115,12 +120,11 @@ class Database:
         assert self.process
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         for one in (self.process.pid, *map(int, children)):
-            try:
+            with suppress(ProcessLookupError):
                 os.kill(one, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
         self.process.wait()
-        (self.data / "postmaster.pid").unlink(missing_ok=True)
+        while any(Path(f"/proc/{one}").exists() for one in children):
+            time.sleep(0.01)
 
     def stop(self) -> None:
         if self.process and self.process.poll() is None:
@@ -139,6 +143,10 @@ class Database:
     def count(self, table: str) -> int:
         return int(self.sql(f"select count(*) from {table}"))
 
+    def _inside(self, command: list[str]) -> list[str]:
+        """The command where it sees the data folder."""
+        return command
+
     def _client(self, text: str, database: str) -> subprocess.CompletedProcess[str]:
         if self.engine == "postgresql":
             command = ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", str(self.folder), "-p", str(self.port), "-U",
@@ -153,11 +161,75 @@ class Database:
         assert done.returncode == 0, done.stderr + done.stdout
 
 
+@dataclass
+class OnDisk(Database):
+    """The same with its data on a disk of its own, which can be full and whose power can be cut.
+
+    The disk is mounted for the server's processes alone and goes when they end, whatever became of us.
+    """
+
+    @property
+    def disk(self) -> Path:
+        return self.folder / "disk"
+
+    @property
+    def data(self) -> Path:
+        return self.disk / "data"
+
+    def make(self) -> None:
+        self.disk.mkdir(parents=True)
+        with (self.folder / "image").open("wb") as image:
+            image.truncate(2**30)
+        self._run(["mkfs.xfs", "-q", "-K", image.name])
+        super().make()
+
+    def cut_power(self) -> None:
+        """What was not synced is gone: a disk that is shut down forgets what a mere SIGKILL would leave to it."""
+        self._enter("xfs_io", "-x", "-c", "shutdown", str(self.disk))
+        self.crash()
+
+    def fill(self, left: int) -> None:
+        """Leave so many bytes on the disk."""
+        free = int(self._enter("stat", "-f", "-c", "%f", str(self.disk))) * 4096
+        self._enter("fallocate", "-l", str(free - left), str(self.disk / "ballast"))
+
+    def make_room(self) -> None:
+        """The disk has room again, and the server is back; one that found none for its journal has ended itself."""
+        assert self.process
+        remove = ["rm", "-f", str(self.disk / "ballast")]
+        try:
+            self._enter(*remove)
+            time.sleep(1)
+        except subprocess.CalledProcessError:
+            self.process.wait(60)
+            self._run(self._inside(remove))
+        if self.process.poll() is None:
+            self.wait()
+        else:
+            self.start()
+
+    def _enter(self, *command: str) -> str:
+        assert self.process
+        inside = ["nsenter", "-t", str(self.process.pid), "-m", "--", *command]
+        return subprocess.run(inside, capture_output=True, text=True, check=True, timeout=60).stdout
+
+    def _inside(self, command: list[str]) -> list[str]:
+        mounted = 'mount -o loop,noatime "$0" "$1" && shift && exec "$@"'
+        return ["unshare", "--mount", "--propagation", "private", "sh", "-c", mounted, str(self.folder / "image"),
+                str(self.disk), *command]  # fmt: skip
+
+
+D = TypeVar("D", bound=Database)
+
+
 @contextmanager
-def running(kind: str, folder: Path) -> Iterator[Database]:
-    database = Database(kind, folder)
-    try:
-        database.make()
-        yield database
-    finally:
-        database.stop()
+def running(database: type[D], kind: str) -> Iterator[D]:
+    """A server of that engine in a folder of its own."""
+    # A socket's path has room for 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="implops-db-") as folder:
+        made = database(kind, Path(folder))
+        try:
+            made.make()
+            yield made
+        finally:
+            made.stop()

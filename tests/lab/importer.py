@@ -1,12 +1,14 @@
 """Loads one mapping into a server of databases.py, as ``implops import run`` does it after its gates.
 
-``python importer.py ENGINE FOLDER MAPPING`` is a process of its own, so that a test may kill it.
+``python importer.py ENGINE FOLDER MAPPING [PAUSE]`` is a process of its own, so that a test may kill it; it pauses so
+many seconds after each block that it has sent, so that the test comes in time.
 """
 
 from __future__ import annotations
 
 import secrets
 import sys
+import time
 from pathlib import Path
 
 from databases import Database
@@ -19,26 +21,27 @@ from implops.baseload.target import logged
 
 
 def checked(server: Server, path: Path) -> Checked:
-    return check(server, mapping.load(path), {}, frozenset(), lambda rows, line: None)
+    return check(server, mapping.load(path), {}, frozenset(), lambda lines: lambda rows, line: None)
 
 
-def bring(server: Server, path: Path, *, keep: bool = True) -> tuple[Checked, Loaded | None]:
+def bring(server: Server, path: Path, *, keep: bool = True, pause: float = 0) -> tuple[Checked, Loaded | None]:
     """Check and load; no Loaded when the file is in already or too much was rejected."""
     found = checked(server, path)
-    return found, None if found.loaded or not found.good else load_checked(server, found, keep=keep)
+    return found, None if found.loaded or not found.good else load_checked(server, found, keep=keep, pause=pause)
 
 
-def load_checked(server: Server, found: Checked, *, keep: bool = True) -> Loaded:
+def load_checked(server: Server, found: Checked, *, keep: bool = True, pause: float = 0) -> Loaded:
     one, good = found.mapping, found.tally.good
     job = Job(
         server=server, mapping=one, table=found.table, cells=found.cells, proof=found.proof,
         import_id=secrets.token_hex(8), skip=frozenset(reject.line for reject in found.rejects),
         rejected=found.tally.rejected, spots=frozenset({0, good // 2, good - 1} if good else ()),
-        progress=lambda rows, line: None, keep=keep, logged=tuple(logged(server, one, found.proof.sha256)),
+        progress=lambda rows, line: time.sleep(pause), keep=keep, logged=tuple(logged(server, one, found.proof.sha256)),
         suspects=found.suspects,
     )  # fmt: skip
     return load(job)
 
 
 if __name__ == "__main__":
-    bring(Database(sys.argv[1], Path(sys.argv[2])).server, Path(sys.argv[3]))
+    kind, folder, path, *pause = sys.argv[1:]
+    bring(Database(kind, Path(folder)).server, Path(path), pause=float(*pause))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -40,6 +41,37 @@ def write_site(folder: Path, edit: Callable[[str], str] = lambda text: text) -> 
         path.touch(mode=0o600)
         path.write_text(f"{secrets.token_urlsafe(18)}\n", encoding="ascii")
     return load(folder / "site.yml")
+
+
+_MODULES = """requirement: SRS-3.4}
+    - {id: tomcat, name: 应用服务, systemd: tomcat10.service, requirement: SRS-4.1}
+    - {id: rows, name: 科室数据, sql: {query: select count(*) from departments, value: "6"}, requirement: SRS-4.2}
+"""
+
+
+def on_mariadb(text: str) -> str:
+    """The annotated site on MariaDB, JDK 21 and Debian 13, with two application hosts and two name servers."""
+    found = re.search(r"10\.77\.\d+\.", text)
+    assert found
+    net = found[0]
+    for old, new in (
+        ("engine: postgresql", "engine: mariadb"),
+        ("  major: 15\n", "  major: 11\n"),
+        ("jdk: {major: 17}", "jdk: {major: 21}"),
+        ("listens: [5432]", "listens: [3306]"),
+        ("listens: [80, 8080]", "listens: [80, 443, 8080]"),
+        ("  encoding: UTF8\n  locale: zh_CN.UTF-8\n", ""),
+        ("data: /data/pg", "data: /data/mysql"),
+        ("release/schema/", "release/schema-mariadb/"),
+        ("release: bookworm", "release: trixie\n  releases: {sto1: bookworm}"),
+        ("port: 80}", "port: 80, tls: generate}"),
+        ("requirement: SRS-3.4}\n", _MODULES),
+        ("  dns1: {address", f"  app2: {{address: {net}22, roles: [app]}}\n  dns1: {{address"),
+        ("  sto1: {address", f"  dns2: {{address: {net}23, roles: [dns]}}\n  sto1: {{address"),
+    ):
+        assert old in text, old
+        text = text.replace(old, new, 1) if old != "release/schema/" else text.replace(old, new)
+    return text
 
 
 def write_demo(site: Site) -> Site:

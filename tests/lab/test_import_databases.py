@@ -6,37 +6,20 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from databases import ENGINES, Database, running
+from databases import Database
 from importer import bring, checked, load_checked
+from loading import BUSY, children, command, committed, many, printed, sessions, settle, start, state, wait
 
 from implops.errors import DataError, HostError, InputError, LockError
 
 pytestmark = pytest.mark.lab
 
-TABLE = """create table mat (code varchar(12) primary key, name varchar(60) not null, price decimal(14, 2),
-amount integer, since date, memo text)"""
-MAPPING = """\
-import: 物料
-source: {{file: {file}, encoding: {encoding}}}
-target: {{database: his, table: mat{target}}}
-key: [code]
-{more}columns:
-  code: {{from: 编码, pattern: 'M[0-9]{{3,8}}', required: true}}
-  name: {{from: 名称, max: 60, required: true}}
-  price: {{from: 单价, type: 'decimal(14,2)'}}
-  amount: {{from: 数量, type: int}}
-  since: {{from: 启用, type: date}}
-  memo: {{from: 备注{memo}}}
-verify: {{sum: [price, amount]}}
-"""
-HEADER = "编码,名称,单价,数量,启用,备注\n"
 # (line of the file, row of the table as the server prints it)
 NASTY = [
     ("M001,注射用水,1.50,100,2024-02-29,", "M001|注射用水|1.50|100|2024-02-29|"),
@@ -50,52 +33,6 @@ NASTY = [
     ("M006, 两侧空白 ,12,,, ", "M006| 两侧空白 |12.00||| "),
     ('M007,=cmd(),1.5,,,"a""b"', 'M007|=cmd()|1.50|||a"b'),
 ]
-
-
-@pytest.fixture(scope="session", params=ENGINES)
-def server(request: pytest.FixtureRequest) -> Iterator[Database]:
-    # A socket's path has room for 107 bytes.
-    with tempfile.TemporaryDirectory(prefix="implops-db-") as folder, running(request.param, Path(folder)) as database:
-        yield database
-
-
-@pytest.fixture
-def database(server: Database) -> Iterator[Database]:
-    """An empty table, an empty log."""
-    if server.process is None or server.process.poll() is not None:
-        server.start()
-    server.sql(f"drop table if exists mat; {TABLE}; delete from implops_import_log")
-    yield server
-    server.sql("drop table if exists mat")
-
-
-@pytest.fixture
-def deliver(tmp_path: Path) -> Callable[..., Path]:
-    def write(
-        rows: str, *, mode: str = "insert", encoding: str = "utf-8", more: str = "", memo: str = "", where: str = ""
-    ) -> Path:
-        (tmp_path / "mat.csv").write_bytes((HEADER + rows).encode(encoding))
-        target = ("" if mode == "insert" else f", mode: {mode}") + where
-        path = tmp_path / "mat.yml"
-        path.write_text(MAPPING.format(file="mat.csv", encoding=encoding, target=target, more=more, memo=memo),
-                        encoding="utf-8")  # fmt: skip
-        return path
-
-    return write
-
-
-def many(start: int, count: int, name: str = "物料") -> str:
-    return "".join(f"M{one:06d},{name}{one},{one}.25,{one},2024-01-01,备注\n" for one in range(start, start + count))
-
-
-def printed(start: int, count: int, name: str = "物料") -> list[str]:
-    return [f"M{one:06d}|{name}{one}|{one}.25|{one}|2024-01-01|备注" for one in range(start, start + count)]
-
-
-def state(database: Database) -> list[str]:
-    """Every row as text, NULL as nothing."""
-    columns = ", ".join(f"coalesce(concat({name}, ''), '')" for name in ("price", "amount", "since"))
-    return database.sql(f"select code, name, {columns}, coalesce(memo, '') from mat order by code").splitlines()
 
 
 def test_the_table_holds_what_the_file_held(database: Database, deliver: Callable[..., Path]) -> None:
@@ -168,16 +105,13 @@ def test_a_dry_run_leaves_nothing(database: Database, deliver: Callable[..., Pat
 
 def test_batches_carry_their_log_rows_and_are_resumed(database: Database, deliver: Callable[..., Path]) -> None:
     path = deliver(many(100000, 30_000), more="batch: 10000\n")
-    process = start(database, path)
+    process = start(database, path, pause=0.5)
     wait(lambda: database.count("implops_import_log") >= 1, process)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     settle(database)
     there, batches = database.count("mat"), database.count("implops_import_log")
-    assert there == int(database.sql('select coalesce(sum("rows"), 0) from implops_import_log'
-                                     if database.engine == "postgresql"
-                                     else "select coalesce(sum(`rows`), 0) from implops_import_log"))  # fmt: skip
-    assert there > 0
+    assert there == committed(database) > 0
     found, loaded = bring(database.server, path)
     if loaded is None:  # it was quicker than the kill
         assert found.loaded
@@ -186,36 +120,6 @@ def test_batches_carry_their_log_rows_and_are_resumed(database: Database, delive
         assert loaded.batches + batches == database.count("implops_import_log")
     assert state(database) == printed(100000, 30_000)
     assert bring(database.server, path)[1] is None
-
-
-def start(database: Database, path: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, str(Path(__file__).with_name("importer.py")), database.engine, str(database.folder),
-               str(path)]  # fmt: skip
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
-def wait(ready: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not ready():
-        assert process.poll() is None, process.communicate()[1].decode()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def sessions(database: Database) -> list[str]:
-    """Connections of the import account."""
-    if database.engine == "postgresql":
-        return database.sql("select pid from pg_stat_activity where usename = 'his_import'").split()
-    # Inside a trigger a connection runs, and is listed, as the trigger's definer.
-    who = "user = 'his_import' or state = 'User sleep'"
-    return database.sql(f"select id from information_schema.processlist where {who}").split()
-
-
-def settle(database: Database) -> None:
-    deadline = time.monotonic() + 60
-    while sessions(database):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 SLOW = {
@@ -230,12 +134,6 @@ FAST = {"postgresql": "drop trigger if exists slow on implops_import_log", "mari
 ASLEEP = {
     "postgresql": "select count(*) from pg_stat_activity where wait_event = 'PgSleep'",
     "mariadb": "select count(*) from information_schema.processlist where state = 'User sleep'",
-}
-BUSY = {
-    "postgresql": "select count(*) from pg_stat_activity where usename = 'his_import' and query ilike '%copy%' "
-    "and state = 'active'",
-    "mariadb": "select count(*) from information_schema.processlist where user = 'his_import' "
-    "and info like 'load data%'",
 }
 
 
@@ -254,15 +152,6 @@ def kill(database: Database, process: subprocess.Popen[bytes], victim: str) -> N
         os.kill(next(child for child in children(process.pid) if command(child) == client), signal.SIGKILL)
 
 
-def children(parent: int) -> list[int]:
-    found = [(task / "children").read_text(encoding="ascii").split() for task in Path(f"/proc/{parent}/task").iterdir()]
-    return [int(one) for some in found for one in some]
-
-
-def command(process: int) -> str:
-    return Path(f"/proc/{process}/comm").read_text(encoding="utf-8").strip()
-
-
 def broken(database: Database, deliver: Callable[..., Path], mode: str, victim: str, *, late: bool, rows: int) -> None:
     """Something dies while the file is loaded; the table is as before; the next run makes it equal to the file."""
     bring(database.server, deliver(many(100000, 100, "旧")))
@@ -270,7 +159,7 @@ def broken(database: Database, deliver: Callable[..., Path], mode: str, victim: 
     path = deliver(many(100000, rows), mode=mode) if mode != "insert" else deliver(many(200000, rows))
     if late:
         database.sql(SLOW[database.engine])
-    process = start(database, path)
+    process = start(database, path, pause=0 if late else 2)
     try:
         wait(lambda: int(database.sql((ASLEEP if late else BUSY)[database.engine])) > 0, process)
         kill(database, process, victim)
@@ -279,7 +168,7 @@ def broken(database: Database, deliver: Callable[..., Path], mode: str, victim: 
         process.kill()
     assert process.returncode != 0
     if victim in ("connection", "server", "client"):
-        assert "HostError" in said
+        assert "无法连接数据库或连接中断" in said
     if victim == "server":
         database.start()
     settle(database)
@@ -312,6 +201,33 @@ def test_whatever_dies_the_table_is_as_it_was(
     database: Database, deliver: Callable[..., Path], mode: str, victim: str, late: bool
 ) -> None:
     broken(database, deliver, mode, victim, late=late, rows=500 if late else 60_000)
+
+
+ALONE = """
+import sys
+from pathlib import Path
+from databases import Database
+from implops.baseload.session import Session
+session = Session(Database(sys.argv[1], Path(sys.argv[2])).server)
+session.say("select pg_sleep(60);" if sys.argv[1] == "postgresql" else "select sleep(60);")
+print(session.process.pid, flush=True)
+session.answers()
+"""
+
+
+def test_the_client_ends_with_its_importer(database: Database) -> None:
+    command = [sys.executable, "-c", ALONE, database.engine, str(database.folder)]
+    here = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=here)
+    assert process.stdout
+    client = Path("/proc") / process.stdout.readline().decode().strip()
+    assert client.exists()
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 20
+    while client.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_a_second_import_is_told_who_is_at_it(database: Database, deliver: Callable[..., Path]) -> None:

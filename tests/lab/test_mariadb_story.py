@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import ssl
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from power import implops, ssh, write_demo, write_site
+from power import implops, ssh
 from releases import last, prepare, write
 
 from implops.site import Site
@@ -20,47 +18,10 @@ from implops.store import Store
 
 pytestmark = [pytest.mark.lab, pytest.mark.full]
 
-MODULES = """requirement: SRS-3.4}
-    - {id: tomcat, name: 应用服务, systemd: tomcat10.service, requirement: SRS-4.1}
-    - {id: rows, name: 科室数据, sql: {query: select count(*) from departments, value: "6"}, requirement: SRS-4.2}
-"""
 
-
-def _edit(text: str) -> str:
-    found = re.search(r"10\.77\.\d+\.", text)
-    assert found
-    net = found[0]
-    for old, new in (
-        ("engine: postgresql", "engine: mariadb"),
-        ("  major: 15\n", "  major: 11\n"),
-        ("jdk: {major: 17}", "jdk: {major: 21}"),
-        ("listens: [5432]", "listens: [3306]"),
-        ("listens: [80, 8080]", "listens: [80, 443, 8080]"),
-        ("  encoding: UTF8\n  locale: zh_CN.UTF-8\n", ""),
-        ("data: /data/pg", "data: /data/mysql"),
-        ("release/schema/", "release/schema-mariadb/"),
-        ("release: bookworm", "release: trixie\n  releases: {sto1: bookworm}"),
-        ("port: 80}", "port: 80, tls: generate}"),
-        ("requirement: SRS-3.4}\n", MODULES),
-        ("  dns1: {address", f"  app2: {{address: {net}22, roles: [app]}}\n  dns1: {{address"),
-        ("  sto1: {address", f"  dns2: {{address: {net}23, roles: [dns]}}\n  sto1: {{address"),
-    ):
-        assert old in text, old
-        text = text.replace(old, new, 1) if old != "release/schema/" else text.replace(old, new)
-    return text
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    made = write_demo(write_site(tmp_path_factory.mktemp("mariadb"), _edit))
-    try:
-        implops("lab", "up", made.path)
-        implops("check", made.path)
-        implops("bundle", "build", made.path, timeout=900)
-        implops("deploy", made.path, "--yes", timeout=900)
-        yield made
-    finally:
-        implops("lab", "down", made.path, code=None)
+@pytest.fixture
+def site(mariadb: Site) -> Site:
+    return mariadb
 
 
 def sql(site: Site, query: str) -> str:

@@ -143,6 +143,27 @@ def test_what_did_not_come_is_named(tmp_path: Path, site: Site, mappings: list[M
         validate(mappings, tmp_path / "none.txt")
 
 
+def test_another_number_of_rows_than_agreed_hides_no_fault(tmp_path: Path, site: Site, mappings: list[Mapping]) -> None:
+    path = tmp_path / "list.xlsx"
+    write(site, mappings, path)
+    _fill(path, [["C1", "药品"], ["C", "坏"]], None)
+    wanted = mappings[0].model_copy(update={"verify": mappings[0].verify.model_copy(update={"rows_expected": 3})})
+    (kind, _) = validate([wanted, mappings[1]], path)
+    assert (kind.state, kind.rows, kind.error.key if kind.error else "") == ("counted", 2, "import.rows_expected")
+    assert [one.line for one in kind.rejects] == [3]
+
+
+def test_a_bad_row_is_told_all_its_faults_at_once(tmp_path: Path, site: Site, mappings: list[Mapping]) -> None:
+    path = tmp_path / "list.xlsx"
+    write(site, mappings, path)
+    _fill(path, [["C1", "药品"]], [[None, "C9", "只", "Z", "二月", "Y", "1", "内科"]])
+    (reject,) = validate(mappings, path)[1].rejects
+    assert {(one.column, one.code) for one in reject.faults} == {
+        ("code", "required"), ("kind", "reference"), ("unit", "dictionary"), ("level", "dictionary"),
+        ("since", "date_format"), ("on", "bool"), ("id", "pattern"),
+    }  # fmt: skip
+
+
 def test_the_command_writes_judges_records_and_prints_the_form(
     tmp_path: Path, example: Path, mappings: list[Mapping], store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

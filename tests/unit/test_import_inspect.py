@@ -162,3 +162,15 @@ def test_the_command_prints_evidence_or_one_json_document(tmp_path: Path) -> Non
     assert told["columns"][2]["formats"] == ["YYYY/M/D"]
     wrong = CliRunner().invoke(command, ["inspect", str(path), "--encoding", "ansi"])
     assert isinstance(wrong.exception, InputError)
+
+
+def test_bytes_that_no_encoding_explains_are_told_and_a_missing_file_has_its_reason(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_bytes(b"a,b\n1,\xff\xff\x81\n" + b"\x80\xfe\n" * 3)
+    told = CliRunner().invoke(command, ["inspect", str(path)], standalone_mode=False)
+    assert "没有一种编码能解释全部字节" in told.stdout
+    path.write_bytes(b"a,b\n1,2\n")
+    assert "没有一种编码" not in CliRunner().invoke(command, ["inspect", str(path)], standalone_mode=False).stdout
+    for wrong, why in ((tmp_path / "none.csv", "No such file"), (tmp_path, "Is a directory")):
+        with pytest.raises(InputError, match=why):
+            inspect(wrong)

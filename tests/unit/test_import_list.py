@@ -79,6 +79,19 @@ def test_a_loaded_file_stands_there_with_its_proof(store: Store, site: Site, tmp
     assert printed(document, "附件二") == [["kind.csv", "4", "代码", "一二三四五", "长度 5,上限 4"]]
     assert printed(document, "附件三") == [["kind.csv", "2", "药品", "code", "药品", "药品", "一致"]]
     assert document.conclusion.text.endswith("有条件合格")
+    signed = [part.signoff for part in document.parts if isinstance(part, Sheet) and part.signoff]
+    assert [one.signers for one in signed] == [("客户抽样核对人(签字)",)]
+
+
+def test_a_file_that_stopped_half_way_says_what_is_in(store: Store, site: Site, tmp_path: Path) -> None:
+    one = batch(tmp_path, "代码\n药品\n器械\n".encode("gb18030"))
+    assert one.loaded
+    one.outcome, one.error = "halfway", DataError("import.disk_full", host="db1", why="x", reclaim="VACUUM t")
+    one.loaded.inserted, one.loaded.resumed = 0, 1
+    document = built(store, site, one, end="fail")
+    (row,) = printed(document, "导入批次")
+    assert (row[5:8], row[9], row[-1]) == (["2", "1(其中 1 此前已提交)", "0"], "1", "中断,已提交一部分")
+    assert "VACUUM t" in printed(document, "原因")[0][1]
 
 
 def test_a_refused_file_says_which_bytes_and_why(store: Store, site: Site, tmp_path: Path) -> None:

@@ -339,3 +339,20 @@ def test_output_of_hosts_cannot_break_or_disguise_a_sheet(document: Document, tm
     _, page = _html(changed, tmp_path)
     assert "\u202e" not in "".join(page.words)
     assert "\x1b" not in "".join(page.scripts)
+
+
+def test_a_table_that_is_signed_alone_has_its_own_row_below_it(document: Document, tmp_path: Path) -> None:
+    columns = tuple(Column(name) for name in "ABCDEFG")
+    sample = Table("附件三", columns, (tuple("1234567"),), note="种子", signoff=SignOff(("客户核对人",), "日期"))
+    signed = replace(document, parts=(sample, *document.parts))
+    docx = _word(signed, tmp_path)
+    assert [cell.text for cell in docx.tables[2].rows[0].cells] == ["客户核对人", "", "日期", ""]
+    excel.write(signed, tmp_path / "a.xlsx")
+    sheet = load_workbook(tmp_path / "a.xlsx")["附件三"]
+    assert [[cell.value for cell in row] for row in sheet.iter_rows(min_row=4)] == [
+        ["种子", *[None] * 6], ["客户核对人", None, None, None, "日期", None, None]
+    ]  # fmt: skip
+    assert {str(one) for one in sheet.merged_cells.ranges} >= {"A5:B5", "C5:D5", "F5:G5"}
+    html.write(signed, tmp_path / "a.html")
+    page = (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert page.index("种子") < page.index("客户核对人") < page.index("B 检查项目")

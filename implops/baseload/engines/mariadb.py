@@ -35,6 +35,8 @@ _ERROR = re.compile(r"ERROR (\d+) \(([0-9A-Z]{5})\)[^:]*: (.+)")
 _LOST = {1040, 1044, 1045, 1049, 1053, 1129, 1130, 1203, 1226, 1927}
 _LOCK_TIMEOUT = {1205}
 _CRC32C_SINCE = 100800
+# The server's own 1021 and 1114; others of its errors carry the system's error 28 in their text.
+_DISK_FULL, _NO_ROOM = {1021, 1114}, re.compile(r"(?:Errcode: |error )28\b|No space left|Can't change size")
 _INTEGERS = {"tinyint": 7, "smallint": 15, "mediumint": 23, "int": 31, "bigint": 63}
 _TYPES = {"char": "bpchar", "varchar": "varchar", "tinytext": "text", "text": "text", "mediumtext": "text",
           "longtext": "text", "decimal": "numeric", "datetime": "timestamp"}  # fmt: skip
@@ -88,6 +90,8 @@ class MariaDB(Server):
             return HostError("import.server_lost", host=self.host, why=found[3])
         if code in _LOCK_TIMEOUT:
             return HostError("import.table_locked", host=self.host, why=found[3], who="?")
+        if code in _DISK_FULL or _NO_ROOM.search(found[3]):
+            return DataError("import.disk_full", host=self.host, why=found[3], reclaim="OPTIMIZE TABLE")
         return DataError("import.server_said", host=self.host, why=found[3], state=f"{code}/{found[2]}")
 
     def literal(self, text: str) -> str:
@@ -154,6 +158,9 @@ class MariaDB(Server):
             f"information_schema.processlist where db = database() and {condition} order by id limit 5",
         )
         return "; ".join(f"id {one} {user}@{where} {time} s" for one, user, where, time in rows)
+
+    def reclaim(self, table: Table) -> str:
+        return f"OPTIMIZE TABLE {table.name[1]}"
 
     def hold(self, table: Table) -> str:
         return ""

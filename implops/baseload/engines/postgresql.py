@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 # What PostgreSQL says before anything of ours has run: the server could not be reached or would not let us in.
 _CONNECTION = ("could not connect", "connection to server", "terminating connection", "closed the connection")
-_LOCK_TIMEOUT = "55P03"
+_LOCK_TIMEOUT, _DISK_FULL = "55P03", "53100"
+_PLACE = re.compile(r"^psql(?::[^:\s]+:\d+)?: (?:error: )?")
 _STATE = re.compile(r"\b(?=[A-Z]*[0-9])([0-9A-Z]{5}): (.+)")  # not the word ERROR
 
 
@@ -68,8 +69,10 @@ class PostgreSQL(Server):
         lines = [line.strip() for line in stderr.splitlines() if line.strip()]
         state = next((match for line in lines if (match := _STATE.search(line))), None)
         if state is None or any(word in stderr for word in _CONNECTION):
-            why = lines[0].removeprefix("psql: error: ") if lines else "?"
+            why = _PLACE.sub("", lines[0]) if lines else "?"
             return HostError("import.server_lost", host=self.host, why=why)
+        if state[1] == _DISK_FULL:
+            return DataError("import.disk_full", host=self.host, why=state[2], reclaim="VACUUM")
         if state[1] == _LOCK_TIMEOUT:
             return HostError("import.table_locked", host=self.host, why=state[2], who="?")
         said = (re.match(r"(?:DETAIL|详细信息|詳細資料): *(.+)", line) for line in lines)
@@ -131,6 +134,9 @@ class PostgreSQL(Server):
             f"(select oid from pg_database where datname = current_database()) and {condition}) order by a.pid limit 5"
         )  # fmt: skip
         return "; ".join(f"pid {pid} {user} {name or '-'} {where} {since}" for pid, user, name, where, since in rows)
+
+    def reclaim(self, table: Table) -> str:
+        return f"VACUUM {'.'.join(table.name)}"
 
     def hold(self, table: Table) -> str:
         return f"lock table {table.sql} in share row exclusive mode;"
