@@ -120,8 +120,6 @@ def _work(given: argparse.Namespace, config: dict, repository: Repository) -> in
             status["state"], code = "complete", 0
             status["retention"] = repository.retain(given.job, job["keep"], _kept(given.job, given.run))
         elif given.verb == "restore":
-            if job["engine"] != "postgresql":
-                raise Unsure("no_restore", job["engine"])
             restore.restore(job, repository, restore.find(STATE / "status", given.job, given.backup), given.run, status)
             status["state"], code = "complete", 0
         else:

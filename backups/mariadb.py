@@ -6,14 +6,13 @@ import contextlib
 import hashlib
 import json
 import os
-import pwd
 import shutil
 import subprocess
 import threading
 import time
 from pathlib import Path
 
-from postgresql import _quiet, _room, _timed, compare, leftovers
+from postgresql import _quiet, _room, _timed, compare, leftovers, scratch_folders
 from repository import Failed, Repository, reason, tied
 
 SOCKET = "/run/mysqld/mysqld.sock"
@@ -205,17 +204,13 @@ def drill(job: dict, repository: Repository, backup_: dict, scratch: Path, statu
     dump = members["mariadb"]
     leftovers(scratch.parent)
     _room(scratch.parent, dump["bytes"])
-    account = pwd.getpwnam("mysql")
     socket = Path("/run/implops-drill") / scratch.name
     times: dict = {}
     status["times_ms"] = times
     server = None
     try:
         with _timed(times, "scratch"):
-            for folder in (scratch, socket):
-                folder.mkdir(parents=True, mode=0o700)
-                folder.parent.chmod(0o711)
-                os.chown(folder, account.pw_uid, account.pw_gid)
+            scratch_folders("mysql", scratch, socket)
             server = _start(scratch / "data", socket / "s")
         with _timed(times, "load"):
             _feed(repository, dump, str(socket / "s"), "restore", b"-- Dump completed")

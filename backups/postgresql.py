@@ -115,16 +115,12 @@ def drill(job: dict, repository: Repository, backup_: dict, scratch: Path, statu
     dump = members["pg-db"]
     leftovers(scratch.parent)
     _room(scratch.parent, dump["bytes"])
-    account = pwd.getpwnam("postgres")
     socket = Path("/run/implops-drill") / scratch.name
     times: dict = {}
     status["times_ms"] = times
     try:
         with _timed(times, "scratch"):
-            for folder in (scratch, socket):
-                folder.mkdir(parents=True, mode=0o700)
-                folder.parent.chmod(0o711)
-                os.chown(folder, account.pw_uid, account.pw_gid)
+            scratch_folders("postgres", scratch, socket)
             _start(job, scratch / "data", socket)
         with _timed(times, "load"):
             _load(job, repository, members, socket)
@@ -245,6 +241,15 @@ def _remove(job: dict, scratch: Path, socket: Path) -> None:
     shutil.rmtree(socket, ignore_errors=True)
     if scratch.exists():
         raise Failed("not_removed", str(scratch))
+
+
+def scratch_folders(account: str, *folders: Path) -> None:
+    """Folders that only the account of a scratch server can look into."""
+    owner = pwd.getpwnam(account)
+    for folder in folders:
+        folder.mkdir(parents=True, mode=0o700)
+        folder.parent.chmod(0o711)
+        os.chown(folder, owner.pw_uid, owner.pw_gid)
 
 
 def leftovers(place: Path) -> None:

@@ -13,11 +13,13 @@ Prints a table and ends with one JSON line.
 
 from __future__ import annotations
 
+import argparse
 import base64
 import json
 import os
 import re
 import secrets
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -303,15 +305,25 @@ def peers_python() -> Path:
     return place / "bin" / "python"
 
 
+def story(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
 def main() -> None:
-    python = peers_python()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--no-peers", action="store_true", help="without Ansible and pyinfra's CLI (no download)")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where the traces are left (made by this run)")
+    given = parser.parse_args()
+    python = None if given.no_peers else peers_python()
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
         site = write_site(base)
         try:
+            story("lab, check, bundle")
             implops(site, "lab", "up", "site.yml")
             implops(site, "check", "site.yml", "-q")
             implops(site, "bundle", "build", "site.yml")
+            story("implops deploy")
             whole = implops(site, "deploy", "site.yml", "--yes", trace=base / "trace")
             fresh = work_ms(site) / 1000
             traced = entries(base / "trace")
@@ -325,16 +337,25 @@ def main() -> None:
                 files[name] = call(ssh, f"cd {BUNDLE} && find apt files -type f ! -name Packages").decode().split()
                 index[name] = call(ssh, f"cat {BUNDLE}/apt/Packages")
                 ssh.close()
+            story("implops deploy, once more")
             again_whole = implops(site, "deploy", "site.yml", "--yes", trace=base / "again")
             again = work_ms(site) / 1000
             again_trips = [one for one in entries(base / "again") if one["kind"] == "trip" and one["op"]]
-            work = peers_of(traced, site)
-            place = base / "peers"
-            place.mkdir()
-            by_ansible = ansible(work, site, place, python)
-            by_pyinfra = pyinfra(work, site, place, python)
+            by_ansible = by_pyinfra = None
+            if python:
+                work = peers_of(traced, site)
+                place = base / "peers"
+                place.mkdir()
+                story("ansible")
+                by_ansible = ansible(work, site, place, python)
+                story("pyinfra")
+                by_pyinfra = pyinfra(work, site, place, python)
+            if given.keep:
+                shutil.copytree(base / "trace", given.keep / "fresh")
+                shutil.copytree(base / "again", given.keep / "again")
             implops(site, "lab", "down", "site.yml")
             implops(site, "lab", "up", "site.yml")
+            story("floor")
             floor = Floor(site, changing, files, index).run()
         finally:
             implops(site, "lab", "down", "site.yml")
@@ -343,8 +364,10 @@ def main() -> None:
     result = {
         "bench": "deploy", "floor_s": round(floor, 1), "deploy_s": round(fresh, 1), "ratio": round(fresh / floor, 2),
         "deploy_whole_s": round(whole, 1), "again_s": round(again, 1), "again_whole_s": round(again_whole, 1),
-        "ansible_again_s": round(by_ansible, 1), "pyinfra_again_s": round(by_pyinfra, 1),
-        "again_to_ansible": round(again / by_ansible, 2), "commands": len(changing), "trips_fresh": sum(trips.values()),
+        "ansible_again_s": by_ansible and round(by_ansible, 1),
+        "pyinfra_again_s": by_pyinfra and round(by_pyinfra, 1),
+        "again_to_ansible": by_ansible and round(again / by_ansible, 2),
+        "commands": len(changing), "trips_fresh": sum(trips.values()),
         "trips_an_operation": round(sum(trips.values()) / max(1, len(ops)), 2), "trips_again": len(again_trips),
     }  # fmt: skip
     for name, value in result.items():

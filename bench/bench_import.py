@@ -3,18 +3,20 @@
 (a) raw      ``psql \\copy`` / ``LOAD DATA LOCAL`` of the same clean UTF-8 file over the same SSH forward to the host's
              own socket, as the import account
 (b) load     implops: every rule on every row, one transaction, no proof
-    proof    the same with the proof of content (what ``import run`` does)
     gb18030  load of the same rows in GB18030
-    pgloader of the UTF-8 file, over the same socket (PostgreSQL)
+    proof    load of UTF-8 with the proof of content (what ``import run`` does)
+    pgloader of the UTF-8 file, over the same socket (PostgreSQL, the smallest file)
 
-Every contender runs in turn, ROUNDS times; the ratio is the median of the pairs (raw / contender), printed with its
-spread. ``--rows N`` (default 1 and 4 million), ``--engine``, ``--site SITE`` for a site that is deployed already.
+A round is raw, load, gb18030, proof; another raw ends the last one. A contender's ratio is the mean of the raws before
+and behind it to its own time; the median of the rounds is told with its spread. Both engines are deployed to a lab for
+it, one after the other; ``--site SITE`` takes a site that is deployed already instead.
 Prints tables and ends with one JSON line: ``ratio`` is the UTF-8 load of the largest file into PostgreSQL.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -38,7 +40,19 @@ from implops.baseload.session import Session
 from implops.remote import ssh_options
 from implops.site import Site, load
 
-ROUNDS, NETWORK = 3, "10.77.241"
+NETWORK = "10.77.241"
+# Rows in the files for each engine, and rounds for a file of so many rows or more.
+SIZES = {"postgresql": (1_000_000, 4_000_000), "mariadb": (1_000_000,)}
+ROUNDS = ((2_000_000, 3), (0, 5))
+# docs/site.yml with the other engine.
+MARIADB = (
+    ("engine: postgresql", "engine: mariadb"),
+    ("  major: 15\n", "  major: 10\n"),
+    ("listens: [5432]", "listens: [3306]"),
+    ("  encoding: UTF8\n  locale: zh_CN.UTF-8\n", ""),
+    ("data: /data/pg", "data: /data/mysql"),
+    ("release/schema/", "release/schema-mariadb/"),
+)
 _WORDS = [
     f"{a}{b}{c}"
     for a in ("复方", "注射用", "盐酸", "一次性", "无菌", "阿莫西林", "葡萄糖")
@@ -132,7 +146,8 @@ class Bench:
         job = loading.Job(
             server=self.server, mapping=checked.mapping, table=checked.table, cells=checked.cells, proof=checked.proof,
             import_id=secrets.token_hex(8), skip=frozenset(), rejected=0,
-            spots=frozenset(random.sample(range(good), 20)), progress=lambda rows, line: None,
+            spots=frozenset(random.sample(range(good), 20)), suspects=checked.suspects,
+            progress=lambda rows, line: None,
         )  # fmt: skip
         began = time.monotonic()
         if proof:
@@ -172,9 +187,12 @@ class Bench:
 
 
 @contextmanager
-def deployed(folder: Path) -> Iterator[Site]:
-    """A database host of docs/site.yml, booted and deployed."""
+def deployed(folder: Path, engine: str) -> Iterator[Site]:
+    """The hosts of docs/site.yml, booted and deployed."""
     text = kit.annotated_site().read_text(encoding="utf-8").replace("10.77.1.", f"{NETWORK}.")
+    for old, new in MARIADB if engine == "mariadb" else ():
+        assert old in text, old
+        text = text.replace(old, new)
     (folder / "site.yml").write_text(text, encoding="utf-8")
     (folder / "secrets").mkdir(mode=0o700)
     for name in ("db_app", "db_import", "restic", "sudo"):
@@ -183,7 +201,8 @@ def deployed(folder: Path) -> Iterator[Site]:
     examples = Path(__file__).parents[1] / "examples"
     for name in ("data", "mappings"):
         shutil.copytree(examples / name, folder / name)
-    shutil.copytree(examples / "his" / "schema", folder / "release" / "schema")
+    for name in ("schema", "schema-mariadb"):
+        shutil.copytree(examples / "his" / name, folder / "release" / name)
     subprocess.run([sys.executable, examples / "his" / "build.py", folder / "release" / "his-1.0.0.war"], check=True)
     implops = [sys.executable, "-m", "implops.cli.main"]
     site = str(folder / "site.yml")
@@ -217,67 +236,87 @@ def administrator(site: Site) -> Callable[[str], None]:
     return run
 
 
-def measure(bench: Bench, rows: int) -> dict[str, object]:
+def measure(bench: Bench, rows: int, rounds: int, *, peers: bool) -> dict[str, object]:
     write(bench.folder, rows)
     bench.tables()
     plain, other = bench.checked("utf-8"), bench.checked("gb18030")
     contenders: dict[str, Callable[[], float]] = {
+        "raw": bench.raw,
         "load": lambda: bench.load(plain, proof=False),
-        "proof": lambda: bench.load(plain, proof=True),
         "gb18030": lambda: bench.load(other, proof=False),
+        "proof": lambda: bench.load(plain, proof=True),
     }
-    if not bench.maria and shutil.which("pgloader"):
+    turns = [*contenders] * rounds + ["raw"]
+    if peers and not bench.maria and shutil.which("pgloader"):
         contenders["pgloader"] = bench.pgloader
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
-    for number in range(ROUNDS):
-        for name, contender in contenders.items():
-            if name == "pgloader" and number:
-                continue
-            bench.empty()
-            raw = bench.raw()
-            bench.empty()
-            bench.admin("delete from implops_import_log where target like '%bench_item'")
-            times[name].append((raw, contender()))
+        turns += ["pgloader", "raw"]
+    told: list[tuple[str, float]] = []
+    for name in turns:
+        bench.empty()
+        bench.admin("delete from implops_import_log where target like '%bench_item'")
+        told.append((name, contenders[name]()))
+    raws = [place for place, (name, _) in enumerate(told) if name == "raw"]
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders if name != "raw"}
+    for before, behind in itertools.pairwise(raws):
+        raw = (told[before][1] + told[behind][1]) / 2
+        for name, took in told[before + 1 : behind]:
+            times[name].append((raw, took))
     return report(bench, rows, times)
 
 
 def report(bench: Bench, rows: int, times: dict[str, list[tuple[float, float]]]) -> dict[str, object]:
-    print(f"\n{type(bench.server).__name__}, {rows:,} rows, {os.cpu_count()} cores")
+    print(f"\n{type(bench.server).__name__}, {rows:,} rows, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     found: dict[str, object] = {}
     for name, pairs in times.items():
         ratios = [raw / mine for raw, mine in pairs]
-        ratio = statistics.median(ratios)
+        ratio, mine = statistics.median(ratios), statistics.median(one for _, one in pairs)
+        raw = statistics.median(one for one, _ in pairs)
         found[name] = {"ratio": round(ratio, 3), "low": round(min(ratios), 3), "high": round(max(ratios), 3),
-                       "seconds": round(statistics.median(mine for _, mine in pairs), 2),
-                       "raw": round(statistics.median(raw for raw, _ in pairs), 2)}  # fmt: skip
-        print(f"  {name:9} {statistics.median(mine for _, mine in pairs):8.2f} s   raw "
-              f"{statistics.median(raw for raw, _ in pairs):8.2f} s   ratio {ratio:.3f} "
-              f"({min(ratios):.3f} to {max(ratios):.3f})")  # fmt: skip
+                       "seconds": round(mine, 2), "raw": round(raw, 2)}  # fmt: skip
+        print(f"  {name:9} {mine:8.2f} s   raw {raw:8.2f} s   ratio {ratio:.3f} ({min(ratios):.3f} to "
+              f"{max(ratios):.3f}, {len(pairs)} rounds)", flush=True)  # fmt: skip
     return found
 
 
+def run(engine: str, given: argparse.Namespace) -> dict[str, dict[str, object]]:
+    """Rows -> what was measured."""
+    sizes = sorted(given.rows or SIZES[engine])
+    with tempfile.TemporaryDirectory(prefix="implops-bench-") as folder:
+        data, place = Path(folder) / "rows", Path(folder) / "site"
+        data.mkdir()
+        place.mkdir()
+        with _given(given.site) if given.site else deployed(place, engine) as site, reach(site) as server:
+            bench = Bench(server, administrator(site), data)
+            found = {}
+            for rows in sizes:
+                rounds = given.rounds or next(rounds for least, rounds in ROUNDS if rows >= least)
+                found[str(rows)] = measure(bench, rows, rounds, peers=rows == sizes[0])
+            return found
+
+
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    options.add_argument("--rows", type=int, action="append")
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--engine", action="append", choices=[*SIZES], help="only this one (may be repeated)")
+    options.add_argument("--rows", type=int, action="append", metavar="N",
+                         help="may be repeated; 1 and 4 million for PostgreSQL, 1 for MariaDB")  # fmt: skip
+    options.add_argument("--rounds", type=int, metavar="N", help="5; 3 from two million rows on")
     options.add_argument(
-        "--site", type=Path, help="a deployed site; its database gets the tables bench_item and bench_kind"
+        "--site", type=Path, help="a deployed site; its database gets the tables bench_item, bench_kind"
     )
     given = options.parse_args()
     os.environ.setdefault("IMPLOPS_OPERATOR", "bench/0")
-    sizes = given.rows or [1_000_000, 4_000_000]
-    results: dict[str, object] = {}
-    with tempfile.TemporaryDirectory(prefix="implops-bench-") as folder:
-        data = Path(folder) / "rows"
-        data.mkdir()
-        place = Path(folder) / "site"
-        place.mkdir()
-        with deployed(place) if given.site is None else _given(given.site) as site, reach(site) as server:
-            bench = Bench(server, administrator(site), data)
-            results = {str(rows): measure(bench, rows) for rows in sizes}
-    largest = results[str(max(sizes))]
-    assert isinstance(largest, dict)
-    print(json.dumps({"bench": "import", "ratio": largest["load"]["ratio"], "proof": largest["proof"]["ratio"],
-                      "gb18030": largest["gb18030"]["ratio"], "results": results}))  # fmt: skip
+    engines = given.engine or [*SIZES]
+    if given.site:
+        database = load(given.site).database
+        engines = [database.engine] if database else []
+    began = time.monotonic()
+    results = {engine: run(engine, given) for engine in engines}
+    sizes = results.get("postgresql") or results[engines[0]]
+    largest = sizes[max(sizes, key=int)]
+    ratios = {name: one["ratio"] for name, one in largest.items() if isinstance(one, dict)}
+    print(json.dumps({"bench": "import", "ratio": ratios["load"], "proof": ratios["proof"],
+                      "gb18030": ratios["gb18030"], "minutes": round((time.monotonic() - began) / 60, 1),
+                      "results": results}))  # fmt: skip
 
 
 @contextmanager

@@ -151,6 +151,8 @@ def leftover(case):
         return case.good("—", "—")
     if case.host.existing:
         return case.info(shown, note="known_existing")
+    if any(case.left(one) for one in case.plans("package")):
+        return case.info(shown, note="undone")
     return case.bad(shown, "—", note="leftover")
 
 

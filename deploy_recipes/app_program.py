@@ -229,3 +229,24 @@ def verify(site: Site, host: Host) -> list[probes.Probe]:
         probes.active(unit(site), stable_s=3),
         probes.tcp(host.address, site.system.port, deadline_s=START_SECONDS),
     ]
+
+
+def undo_params(site: Site, host: Host) -> dict[str, Any]:
+    return rollback_params(site, host)
+
+
+def leaves(site: Site, host: Host) -> list[str]:
+    assert site.system
+    return [f"{RELEASES}/{site.system.name}"]
+
+
+def undo() -> None:
+    from pyinfra import host
+
+    from implops.deploy import ops
+
+    d = host.data
+    folder = "/etc/systemd/system"
+    files = [f"{folder}/multi-user.target.wants/{d.unit}", f"{folder}/{d.unit}", f"{RELEASES}/{d.system}/current"]
+    files.append(f"{ops.APPLIED}/release-{d.system}")
+    ops.withdraw([d.unit], files, name="recipe.app_program.undo")

@@ -61,6 +61,10 @@ def rollback_params(site: Site, host: Host) -> dict[str, Any]:
     return {"tomcat": f"tomcat{site.web.tomcat}", "system": site.system.name}
 
 
+def undo_params(site: Site, host: Host) -> dict[str, Any]:
+    return rollback_params(site, host)
+
+
 def units(site: Site, host: Host) -> list[str]:
     """The services that hold the database open."""
     assert site.web
@@ -120,3 +124,23 @@ def verify(site: Site, host: Host) -> list[probes.Probe]:
         probes.shell(f"release:{site.system.name}", f"[ -s {file} ]"),
         probes.active(f"tomcat{site.web.tomcat}.service"),
     ]
+
+
+def leaves(site: Site, host: Host) -> list[str]:
+    assert site.system
+    return [f"{RELEASES}/{site.system.name}"]
+
+
+def undo() -> None:
+    from pyinfra import host
+
+    from implops.deploy import ops
+
+    d = host.data
+    link, current = f"/etc/{d.tomcat}/Catalina/localhost/{d.system}.xml", f"{RELEASES}/{d.system}/current"
+    ops.bounded_shell(
+        f"rm -f {link} {current} {ops.APPLIED}/release-{d.system} && sync && systemctl try-restart {d.tomcat}.service",
+        120,
+        unless=f"[ ! -L {link} ] && [ ! -L {current} ]",
+        name="recipe.app_war.undo",
+    )

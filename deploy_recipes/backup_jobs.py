@@ -128,3 +128,20 @@ def verify(site: Site, host: Host) -> list[probes.Probe]:
         probes.shell("backup:repository", f"{PROGRAM} ready", deadline_s=60),
         *(probes.active(timer, stable_s=0) for timer in timers),
     ]
+
+
+def undo_params(site: Site, host: Host) -> dict[str, Any]:
+    return {"jobs": jobs.jobs(site, host)}
+
+
+def undo() -> None:
+    from pyinfra import host
+
+    from implops.deploy import ops
+
+    d = host.data
+    names = [f"implops-{what}@{job}.timer" for what in ("backup", "drill") for job in d.jobs]
+    units = [*names, "implops-backup@.service", "implops-drill@.service"]
+    # The key and the password go: this host has nothing more to do with the repository.
+    secrets = [f"{ETC}/{name}" for name in ("id_ed25519", "repo-password", "config.json", "known_hosts", "ssh_config")]
+    ops.withdraw(names, [*(f"/etc/systemd/system/{one}" for one in units), *secrets], name="recipe.backup_jobs.undo")

@@ -131,3 +131,13 @@ def verify(site: Site, host: Host) -> list[probes.Probe]:
         name = f"{alias}.{site.dns.zone}"
         found.append(probes.shell(f"dns:{name}", f'[ "$({ask} {name} A)" = {site.hosts[target].address} ]', **wait))
     return found
+
+
+def leaves(site: Site, host: Host) -> list[str]:
+    return [FOLDER]
+
+
+def undo() -> None:
+    from implops.deploy import ops
+
+    ops.withdraw(["named.service"], name="recipe.bind9.undo")

@@ -60,3 +60,20 @@ def verify(site: Site, host: Host) -> list[probes.Probe]:
     major = site.jdk.major
     # Java 8 calls itself 1.8.
     return [probes.shell(f"java:{major}", f"java -version 2>&1 | grep -Eq 'version \"(1[.])?{major}[.\"]'")]
+
+
+def leaves(site: Site, host: Host) -> list[str]:
+    assert site.jdk
+    return [site.jdk.home]
+
+
+def undo() -> None:
+    """The system's own choice of a Java again; the declared one stays installed."""
+    from implops.deploy import ops
+
+    asked = "update-alternatives --query java 2>/dev/null"
+    ops.bounded_shell(
+        "update-alternatives --auto java",
+        unless=f"! {asked} >&2 || {asked} | grep -qx 'Status: auto'",
+        name="recipe.jdk.undo",
+    )

@@ -6,8 +6,8 @@ import hashlib
 from pathlib import PurePosixPath
 from typing import Any
 
-from implops.deploy import probes, scram
-from implops.errors import InputError, StepError
+from implops.deploy import databases, probes
+from implops.errors import StepError
 from implops.site import Host, Site
 
 META = {"id": "mariadb", "roles": ("db",), "needs": ("os_base",), "timeout": 900}
@@ -51,28 +51,12 @@ def native(password: str) -> str:
 def params(site: Site, host: Host) -> dict[str, Any]:
     database = site.database
     assert database
-    passwords = {}
-    for login in (database.app, database.import_):
-        secret = login.password.resolve()
-        if not scram.acceptable(secret.reveal()):
-            raise InputError("recipe.mariadb.password", role=login.role)
-        passwords[login.role] = secret
     return {
+        **databases.params(site, host, "mariadb"),
         "series": SERIES[database.major],
-        "data": database.data,
-        "mount": site.mount_of(host, database.data),
         "charset": database.encoding,
         "collation": database.collation,
-        "address": host.address,
-        "port": database.port,
-        "max_connections": database.max_connections,
         "buffer_pool_mb": max(5, database.shared_buffers // 2**20),
-        "database": database.name,
-        "owner": database.owner,
-        "app": database.app.role,
-        "import_": database.import_.role,
-        "passwords": passwords,
-        "app_addresses": [one.address for one in site.with_role("app")],
     }
 
 
@@ -309,3 +293,15 @@ def verify(site: Site, host: Host) -> list[probes.Probe]:
         probes.tcp(host.address, database.port),
         probes.shell(f"sql:{database.name}", ask),
     ]
+
+
+def leaves(site: Site, host: Host) -> list[str]:
+    assert site.database
+    return [site.database.data]
+
+
+def undo() -> None:
+    """Stopped for good; the data and all that is needed to start it by hand stay."""
+    from implops.deploy import ops
+
+    ops.withdraw([UNIT], name="recipe.mariadb.undo")

@@ -133,3 +133,11 @@ def verify(site: Site, host: Host) -> list[probes.Probe]:
     assert site.web
     ports = [site.web.port, *([site.web.tls_port] if site.web.tls else [])]
     return [probes.active(UNIT), *(probes.tcp(host.address, port) for port in ports)]
+
+
+def undo() -> None:
+    from implops.deploy import ops
+
+    files = [f"{ETC}/sites-enabled/implops", f"{ETC}/sites-available/implops", UPSTREAM, CERT, KEY]
+    files.append(f"{ops.APPLIED}/nginx-site")
+    ops.withdraw([UNIT], files, name="recipe.nginx.undo")

@@ -11,6 +11,8 @@ from implops.site import Host, Site
 
 META = {"id": "os_base", "roles": "*", "needs": (), "timeout": 900}
 
+SYSCTL, LIMITS_D = "/etc/sysctl.d/60-implops.conf", "/etc/security/limits.d/60-implops.conf"
+CHRONY, TIMESYNCD = "/etc/chrony/sources.d/implops.sources", "/etc/systemd/timesyncd.conf.d/implops.conf"
 BEGIN, END = "# implops begin", "# implops end"
 # Accept backlog of a busy pool; keepalive below the hour after which firewalls forget a quiet connection; a database
 # is not swapped out for file cache.
@@ -87,6 +89,13 @@ def hosts_file(text: str, own: list[str], entries: list[list[str]]) -> str:
     return "\n".join([*block, *kept]) + "\n"
 
 
+def without_block(text: str, name: str) -> str:
+    """/etc/hosts without our block; the host still knows its own name."""
+    text = re.sub(rf"^{BEGIN}\n.*?^{END}\n", "", f"{text}\n", flags=re.DOTALL | re.MULTILINE).rstrip("\n") + "\n"
+    known = {one for line in text.splitlines() for one in line.partition("#")[0].split()[1:]}
+    return text if name in known else f"{text}127.0.1.1\t{name}\n"
+
+
 def other_sources(text: str) -> set[str]:
     """Servers that chrony's configuration (all files, concatenated) names already."""
     return {match[1] for match in re.finditer(r"^\s*(?:server|peer|pool)\s+(\S+)", text, re.MULTILINE)}
@@ -120,7 +129,7 @@ def install() -> None:
     _kernel(d)
     if d.accounts:
         rows = [f"{account} - {name} {value}\n" for account in d.accounts for name, value in LIMITS.items()]
-        ops.write([ops.File("/etc/security/limits.d/60-implops.conf", "".join(rows))], name="recipe.os_base.limits")
+        ops.write([ops.File(LIMITS_D, "".join(rows))], name="recipe.os_base.limits")
     if d.ntp:
         _time(host.name, d.ntp)
 
@@ -130,7 +139,7 @@ def _kernel(d: Any) -> None:
 
     if not d.sysctl:
         return
-    path = "/etc/sysctl.d/60-implops.conf"
+    path = SYSCTL
     text = "".join(f"{name} = {value}\n" for name, value in d.sysctl.items())
     ops.write([ops.File(path, text)], name="recipe.os_base.sysctl")
     differs = " || ".join(f'[ "$(sysctl -n {name})" != {value} ]' for name, value in d.sysctl.items())
@@ -161,7 +170,7 @@ def _time(name: str, servers: list[str]) -> None:
             unless="! grep -Eq '^pool [0-9]\\.debian\\.pool\\.ntp\\.org' /etc/chrony/chrony.conf",
             name="recipe.os_base.time",
         )
-        path = "/etc/chrony/sources.d/implops.sources"
+        path = CHRONY
         found = ops.fact(
             "cd /etc/chrony && cat chrony.conf conf.d/*.conf "
             "$(ls sources.d/*.sources 2>/dev/null | grep -v /implops) 2>/dev/null; true"
@@ -171,7 +180,7 @@ def _time(name: str, servers: list[str]) -> None:
         ops.write([ops.File(path, text)], name="recipe.os_base.time_servers")
         files, unit = [path, "/etc/chrony/chrony.conf"], "chrony.service"
     elif there:
-        path = "/etc/systemd/timesyncd.conf.d/implops.conf"
+        path = TIMESYNCD
         text = f"[Time]\nNTP={' '.join(servers)}\nFallbackNTP=\n"
         ops.write([ops.File(path, text)], name="recipe.os_base.time_servers")
         files, unit = [path], "systemd-timesyncd.service"
@@ -195,3 +204,23 @@ def verify(site: Site, host: Host) -> list[probes.Probe]:
         running = "systemctl is-active -q chrony || systemctl is-active -q systemd-timesyncd"
         found.append(probes.shell("timesync", running, stable_s=1))
     return found
+
+
+def undo() -> None:
+    """Our files and names go. The zone stays, and what the kernel was told until the host is started anew."""
+    from pyinfra import host
+
+    from implops.deploy import ops
+
+    text = without_block(ops.fact("cat /etc/hosts 2>/dev/null; true"), host.name)
+    ops.write([ops.File("/etc/hosts", text)], name="recipe.os_base.undo_hosts")
+    ops.absent([SYSCTL, LIMITS_D], name="recipe.os_base.undo_files")
+    conf = "/etc/chrony/chrony.conf"
+    pool = "(pool [0-9]\\.debian\\.pool\\.ntp\\.org.*)"
+    notes = f"{ops.APPLIED}/chrony.service {ops.APPLIED}/systemd-timesyncd.service"
+    ops.bounded_shell(
+        f"rm -f {CHRONY} {TIMESYNCD} {notes}; [ ! -e {conf} ] || sed -i -E 's/^# {pool}/\\1/' {conf}; sync; "
+        "for one in chrony systemd-timesyncd; do ! systemctl is-active -q $one || systemctl restart $one; done",
+        unless=f"[ ! -e {CHRONY} ] && [ ! -e {TIMESYNCD} ]",
+        name="recipe.os_base.undo_time",
+    )

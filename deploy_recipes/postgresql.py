@@ -9,8 +9,8 @@ from importlib import resources
 from pathlib import PurePosixPath
 from typing import Any
 
-from implops.deploy import probes, scram
-from implops.errors import InputError, StepError
+from implops.deploy import databases, probes, scram
+from implops.errors import StepError
 from implops.site import Host, Site
 
 META = {"id": "postgresql", "roles": ("db",), "needs": ("os_base",), "timeout": 900}
@@ -44,30 +44,14 @@ def sets(site: Site, host: Host) -> list[tuple[str, str, str]]:
 def params(site: Site, host: Host) -> dict[str, Any]:
     database = site.database
     assert database
-    passwords = {}
-    for login in (database.app, database.import_):
-        secret = login.password.resolve()
-        if not scram.acceptable(secret.reveal()):
-            raise InputError("recipe.postgresql.password", role=login.role)
-        passwords[login.role] = secret
     return {
+        **databases.params(site, host, "postgresql"),
         "major": database.major,
-        "data": database.data,
-        "mount": site.mount_of(host, database.data),
         "encoding": database.encoding,
         "locale": database.locale,
         "zone": site.time.zone,
-        "address": host.address,
-        "port": database.port,
-        "max_connections": database.max_connections,
         "shared_buffers_kb": database.shared_buffers // 1024,
         "huge_pages": "on" if database.huge_pages else "try",
-        "database": database.name,
-        "owner": database.owner,
-        "app": database.app.role,
-        "import_": database.import_.role,
-        "passwords": passwords,
-        "app_addresses": [one.address for one in site.with_role("app")],
         "log_table": resources.files("implops.baseload").joinpath("log_table.sql").read_text(encoding="utf-8"),
     }
 
@@ -318,3 +302,26 @@ def verify(site: Site, host: Host) -> list[probes.Probe]:
         probes.tcp(host.address, database.port),
         probes.shell(f"sql:{database.name}", ask),
     ]
+
+
+def undo_params(site: Site, host: Host) -> dict[str, Any]:
+    assert site.database
+    return {"major": site.database.major}
+
+
+def leaves(site: Site, host: Host) -> list[str]:
+    assert site.database
+    return [site.database.data]
+
+
+def undo() -> None:
+    """Stopped for good; the data and all that is needed to start it by hand stay."""
+    from pyinfra import host
+
+    from implops.deploy import ops
+
+    major = host.data.major
+    start = ops.File(f"/etc/postgresql/{major}/main/start.conf", "manual\n", user="postgres", group="postgres")
+    ops.write([start], name="recipe.postgresql.undo")
+    unit = f"postgresql@{major}-main.service"
+    ops.withdraw([unit], [f"{ops.APPLIED}/{unit}.access"], name="recipe.postgresql.undo")

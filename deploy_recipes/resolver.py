@@ -59,3 +59,21 @@ def verify(site: Site, host: Host) -> list[probes.Probe]:
     # /etc/hosts knows the name too: ask the name servers themselves.
     ask = f"getent -s dns ahostsv4 {name} | grep -q '^{host.address} '"
     return [probes.shell(f"resolve:{name}", ask)]
+
+
+def undo() -> None:
+    """The resolver as it was before the site's own name servers."""
+    from implops.deploy import ops
+
+    resolved = "/etc/systemd/resolved.conf.d/implops.conf"
+    ops.bounded_shell(
+        f"rm -f {resolved} {ops.APPLIED}/systemd-resolved.service && systemctl try-restart systemd-resolved.service",
+        unless=f"[ ! -e {resolved} ]",
+        name="recipe.resolver.undo",
+    )
+    # Nothing was there when the copy is empty.
+    ops.bounded_shell(
+        f"if [ -s {KEPT} ]; then cp -p {KEPT} {CONF}; else rm -f {CONF}; fi && sync && rm {KEPT}",
+        unless=f"[ ! -e {KEPT} ]",
+        name="recipe.resolver.undo",
+    )

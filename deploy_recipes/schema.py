@@ -176,3 +176,7 @@ def verify(site: Site, host: Host) -> list[probes.Probe]:
         )
     ask = f'[ "$(cd / && {client} "{query}")" = {count} ]'
     return [probes.shell(f"schema:{database.name}", ask)]
+
+
+def undo() -> None:
+    """Nothing: what SQL files have done to the data only a backup takes back."""

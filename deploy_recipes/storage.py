@@ -13,6 +13,7 @@ META = {"id": "storage", "roles": ("storage",), "needs": ("os_base",), "timeout"
 
 ACCOUNT = "implops-backup"
 KEYS = "/etc/ssh/implops_backup_keys"
+CONF = "/etc/ssh/sshd_config.d/60-implops-backup.conf"
 
 
 def wanted(site: Site, host: Host) -> bool:
@@ -53,7 +54,6 @@ def install() -> None:
     ops.folders([ops.Folder(path, **own) for path in [d.path, *d.folders]], name="recipe.storage.folders")
     # "restrict" takes away forwarding, terminals and the user's own rc file; "from" binds a key to its host.
     lines = [f'restrict,from="{address}",command="internal-sftp" {key}\n' for address, key in d.keys]
-    conf = "/etc/ssh/sshd_config.d/60-implops-backup.conf"
     rules = [
         f"Match User {ACCOUNT}",
         f"AuthorizedKeysFile {KEYS}",
@@ -63,9 +63,9 @@ def install() -> None:
         "PermitTTY no",
     ]
     text = "# Written by implops.\n" + "\n    ".join(rules) + "\n"
-    ops.write([ops.File(KEYS, "".join(lines)), ops.File(conf, text)], name="recipe.storage.access")
+    ops.write([ops.File(KEYS, "".join(lines)), ops.File(CONF, text)], name="recipe.storage.access")
     ops.restart_if_stale(
-        "ssh.service", [conf], check="sshd -t", mark="ssh-backup", reload=True, name="recipe.storage.reload"
+        "ssh.service", [CONF], check="sshd -t", mark="ssh-backup", reload=True, name="recipe.storage.reload"
     )
 
 
@@ -73,3 +73,19 @@ def verify(site: Site, host: Host) -> list[probes.Probe]:
     assert site.backup
     path = site.backup.repository.path
     return [probes.shell(f"directory:{path}", f'[ "$(stat -c %U {path})" = {ACCOUNT} ]'), probes.active("ssh.service")]
+
+
+def leaves(site: Site, host: Host) -> list[str]:
+    assert site.backup
+    return [site.backup.repository.path]
+
+
+def undo() -> None:
+    """Nobody may come in any more; the repository and the account that owns it stay."""
+    from implops.deploy import ops
+
+    ops.bounded_shell(
+        f"rm -f {KEYS} {CONF} {ops.APPLIED}/ssh-backup && sshd -t && systemctl reload ssh.service",
+        unless=f"[ ! -e {KEYS} ] && [ ! -e {CONF} ]",
+        name="recipe.storage.undo",
+    )

@@ -144,3 +144,24 @@ def verify(site: Site, host: Host) -> list[probes.Probe]:
         probes.active(f"{name}.service"),
         probes.tcp(host.address, TOMCAT_PORT, deadline_s=120),
     ]
+
+
+def undo_params(site: Site, host: Host) -> dict[str, Any]:
+    assert site.web
+    return {"tomcat": _name(site), "own_unit": bool(site.web.archive)}
+
+
+def leaves(site: Site, host: Host) -> list[str]:
+    return [f"/etc/{_name(site)}", f"/var/log/{_name(site)}"]
+
+
+def undo() -> None:
+    from pyinfra import host
+
+    from implops.deploy import ops
+
+    d = host.data
+    unit = f"{d.tomcat}.service"
+    files = [f"/etc/systemd/system/{unit}.d/implops.conf"]
+    files += [f"/etc/systemd/system/{unit}"] if d.own_unit else []
+    ops.withdraw([unit], files, name="recipe.tomcat.undo")

@@ -6,12 +6,15 @@ import fcntl
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from implops.errors import LockError
 from implops.store.events import now
+
+# A ULID.
+RUN_LENGTH = 26
 
 
 @contextmanager
@@ -32,6 +35,19 @@ def hold(folder: Path, verb: str, run: str, operator: str) -> Iterator[None]:
         os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
+
+
+def left_behind(folder: Path, verb: str, known: Callable[[str], bool]) -> str:
+    """The run of a ``verb`` that was killed while it held the lock, before it had recorded anything (``known`` says
+    whether a run has records); empty otherwise.
+
+    It may have locked hosts already: who carries on under its name finds them its own.
+    """
+    path = folder / "lock"
+    note = _holder(path) if path.is_file() and path.stat().st_size else {}
+    run = str(note.get("run", ""))
+    here = note.get("machine") == socket.gethostname() and not Path(f"/proc/{note.get('pid')}").exists()
+    return run if here and note.get("verb") == verb and len(run) == RUN_LENGTH and not known(run) else ""
 
 
 def holder(folder: Path) -> dict[str, object] | None:

@@ -12,11 +12,9 @@ import contextlib
 import logging
 import shlex
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import IO, TypeVar
 
 import fabric
@@ -25,11 +23,15 @@ import paramiko
 from implops.errors import HostError, ImplopsError, InputError
 from implops.secrets import Secret
 from implops.site import Host, Site
+from implops.trips import CONNECT_SECONDS as CONNECT_SECONDS
+from implops.trips import ConnectionLost as ConnectionLost
+from implops.trips import Held as Held
+from implops.trips import Result as Result
+from implops.trips import trip
 
 T = TypeVar("T")
 # What goes wrong on a connection is told by our errors; paramiko's own lines would reach the terminal.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
-CONNECT_SECONDS = 10.0
 KEEPALIVE_SECONDS, SILENCE_SECONDS = 10, 60
 OUTPUT_LIMIT = 50 * 2**20
 # A channel that was refused is an answer, and told as one.
@@ -60,10 +62,6 @@ class AuthRefused(HostError):
     """The host answered and did not let us in."""
 
 
-class ConnectionLost(HostError):
-    """The connection broke or the deadline passed while a script ran."""
-
-
 class SudoRefused(HostError):
     """sudo is missing, or asks for a password and the site names none."""
 
@@ -72,51 +70,12 @@ class SudoPasswordWrong(InputError):
     """The site's sudo password is wrong; it was tried once."""
 
 
-@dataclass(frozen=True)
-class Result:
-    """What a script answered. ``rc`` is its exit status, ``seconds`` wall time of the trip; ``sent`` and ``received``
-    are this machine's clock, in microseconds, when the script was handed over and when its last word was read.
-    """
-
-    host: str
-    rc: int
-    out: bytes
-    err: bytes
-    seconds: float
-    truncated: bool = False
-    sent: int = 0
-    received: int = 0
-
-    @property
-    def text(self) -> str:
-        return self.out.decode("utf-8", "replace")
-
-
 class _Refuse(paramiko.MissingHostKeyPolicy):
     def __init__(self, name: str) -> None:
         self.name = name
 
     def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
         raise HostKeyRefused("remote.key_unknown", host=self.name, fingerprint=key.fingerprint)
-
-
-class Held:
-    """A script that runs until ``close``. ``said`` is what it printed before it was ready."""
-
-    def __init__(self, channel: paramiko.Channel, said: bytes) -> None:
-        self._channel, self.said = channel, said
-
-    def renew(self) -> None:
-        """Send a byte: we are still there. A connection that has broken shows elsewhere."""
-        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
-            self._channel.sendall(b"\n")
-
-    def close(self) -> None:
-        """End its standard input and wait a moment for it to go."""
-        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
-            self._channel.shutdown_write()
-            self._channel.status_event.wait(10.0)
-        self._channel.close()
 
 
 class Connection:
@@ -247,76 +206,8 @@ class Connection:
         return self._trip(shlex.join(command), source, timeout, OUTPUT_LIMIT)
 
     def _trip(self, command: str, stdin: bytes | IO[bytes], timeout: float, limit: int) -> Result:
-        started = time.monotonic()
-        deadline = started + timeout
         self.trips += 1
-        try:
-            channel = self.transport.open_session(timeout=min(timeout, CONNECT_SECONDS))
-            channel.settimeout(1.0)
-            with contextlib.closing(channel):
-                channel.exec_command(command)
-                sent = time.time_ns() // 1000
-                sender = threading.Thread(target=_send, args=(channel, stdin, deadline), daemon=True)
-                if isinstance(stdin, bytes) and len(stdin) < 2**15:
-                    _send(channel, stdin, deadline)  # fits the channel's window: no thread needed
-                else:
-                    sender.start()
-                out, err, truncated, received = self._receive(channel, deadline, limit)
-                rc = channel.recv_exit_status() if not truncated else -1
-            if rc == -1 and not truncated:
-                # No exit status: a signal ended the command (the connection lives), or the connection broke and its
-                # thread is about to say so.
-                self.transport.join(1.0)
-                _ = self.transport
-        except (paramiko.SSHException, EOFError, OSError):
-            raise ConnectionLost("remote.lost", host=self.name) from None
-        return Result(self.name, rc, out, err, time.monotonic() - started, truncated, sent, received)
-
-    def _receive(self, channel: paramiko.Channel, deadline: float, limit: int) -> tuple[bytes, bytes, bool, int]:
-        out: list[bytes] = []
-        err: list[bytes] = []
-        size = 0
-        while True:
-            if time.monotonic() > deadline:
-                raise ConnectionLost("remote.deadline", host=self.name)
-            try:
-                block = channel.recv(65536)
-            except TimeoutError:
-                block = None
-            while channel.recv_stderr_ready() and sum(map(len, err)) < 2**20:
-                err.append(channel.recv_stderr(65536))
-            if block == b"":
-                break
-            if block:
-                out.append(block)
-                size += len(block)
-                if size > limit:
-                    return b"".join(out)[:limit], b"".join(err), True, time.time_ns() // 1000
-        received = time.time_ns() // 1000
-        while not channel.exit_status_ready() or channel.recv_stderr_ready():
-            if time.monotonic() > deadline:
-                raise ConnectionLost("remote.deadline", host=self.name)
-            if channel.recv_stderr_ready():
-                err.append(channel.recv_stderr(65536))
-            elif channel.closed or not self._ssh.client.get_transport().is_active():
-                break
-            else:
-                channel.status_event.wait(0.2)
-        if not channel.exit_status_ready():
-            raise ConnectionLost("remote.lost", host=self.name)
-        return b"".join(out), b"".join(err), False, received
-
-
-def _send(channel: paramiko.Channel, stdin: bytes | IO[bytes], deadline: float) -> None:
-    # A command may end before it has read everything; its exit status tells, not the broken pipe.
-    with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
-        blocks = [stdin] if isinstance(stdin, bytes) else iter(lambda: stdin.read(2**18), b"")
-        for block in blocks:
-            sent = 0
-            while sent < len(block) and time.monotonic() < deadline:
-                with contextlib.suppress(TimeoutError):
-                    sent += channel.send(block[sent : sent + 2**15])
-        channel.shutdown_write()
+        return trip(self, command, stdin, timeout, limit)
 
 
 def connect(site: Site, host: Host, *, timeout: float = CONNECT_SECONDS) -> Connection:

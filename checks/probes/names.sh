@@ -1,7 +1,10 @@
 # What the host's own resolver says of the site's names, and what each name server answers itself.
 c=0
 if have getent; then
-  v=$(for n in $NAMES; do ( a=$(within 6 getent ahostsv4 "$n"); r=$?; set -- $a; printf '%s %s %s\n' "$n" "$r" "${1:--}" ) & done; wait)
+  # All addresses: a second one (of /etc/hosts, or of the zone) is where some connections go.
+  v=$(for n in $NAMES; do ( a=$(within 6 getent ahostsv4 "$n"); r=$?
+    l=$(printf '%s\n' "$a" | while read -r x y z; do [ "$y" != STREAM ] || printf ',%s' "$x"; done); l=${l#,}
+    printf '%s %s %s\n' "$n" "$r" "${l:--}" ) & done; wait)
   rows name "$v"
 else no name# "tool getent"; fi
 # The query is DNS wire format in hex; the answer is read back as hex.

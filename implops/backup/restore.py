@@ -11,7 +11,7 @@ from implops.remote import Connection
 from implops.site import Site
 from implops.store import Store
 
-ENGINES = ("postgresql",)
+ENGINES = ("postgresql", "mariadb")
 
 
 @dataclass(frozen=True)

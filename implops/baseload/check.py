@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from implops.baseload.codec import codec_of, decoder
 from implops.baseload.column import Dictionary
 from implops.baseload.convert import Change
-from implops.baseload.judge import lookups
+from implops.baseload.fingerprint import Fingerprint
+from implops.baseload.judge import Taken, lookups
 from implops.baseload.mapping import Mapping
 from implops.baseload.proof import Proof, prove
 from implops.baseload.rows import Known, Reader, Reject, Tally
+from implops.baseload.seen import Suspects
 from implops.baseload.server import Server
 from implops.baseload.target import (
     Cell,
@@ -32,7 +34,9 @@ from implops.errors import InputError
 
 @dataclass
 class Checked:
-    """``loaded`` is the log row when this file went into this table before; nothing was read then."""
+    """``loaded`` is the log row when this file went into this table before; nothing was read then. ``suspects``:
+    seen.py, for the readers of the load.
+    """
 
     mapping: Mapping
     proof: Proof
@@ -42,6 +46,7 @@ class Checked:
     rejects: list[Reject]
     loaded: dict[str, str] | None = None
     changes: dict[str, dict[str, Change]] = field(default_factory=dict)
+    suspects: Suspects = field(default_factory=dict)
 
     @property
     def allowed(self) -> int:
@@ -70,19 +75,24 @@ def open_reader(
     cells: list[Cell],
     pending: Known,
     *,
-    hashed: bool = False,
+    fingerprint: Fingerprint | None = None,
     spots: frozenset[int] = frozenset(),
     resuming: bool = False,
     collect: frozenset[str] = frozenset(),
     suspicious: bool = False,
+    suspects: Suspects | None = None,
 ) -> Reader:
     """A Reader that knows the parent codes and the keys that the database holds now, and ``pending`` codes besides.
 
     Raises InputError for a dictionary that cannot be read.
     """
     known = known_to(server, mapping, cells, pending)
-    taken = {names: existing(server, mapping, table, names, resuming=resuming) for names in Reader.keys(mapping)}
-    return Reader(mapping, cells, known, taken, hashed=hashed, spots=spots, collect=collect, suspicious=suspicious)
+    taken: Taken = {
+        names: existing(server, mapping, table, names, resuming=resuming, only=(suspects or {}).get(names))
+        for names in Reader.keys(mapping)
+    }
+    return Reader(mapping, cells, known, taken, fingerprint=fingerprint, spots=spots, collect=collect,
+                  suspicious=suspicious, suspects=suspects)  # fmt: skip
 
 
 def known_to(server: Server, mapping: Mapping, cells: list[Cell], pending: Known) -> Known:
@@ -144,13 +154,34 @@ def check(
     if done:
         return Checked(mapping, proof, table, cells, Tally(), [], done)
     resuming = bool(mapping.batch and logged(server, mapping, proof.sha256))
-    reader = open_reader(server, mapping, table, cells, pending, collect=collect, suspicious=True, resuming=resuming)
-    for block in reader.blocks():
-        progress(reader.tally.good, block.line)
-    reader.finish()
+    reader, suspects = judged(
+        lambda told: open_reader(server, mapping, table, cells, pending, collect=collect, suspicious=True,
+                                 resuming=resuming, suspects=told),
+        progress,
+    )  # fmt: skip
     schema, name = table.name
     for column, codes in reader.collected.items():
         codes_ = pending.setdefault((schema, name, column), set())
         assert isinstance(codes_, set)
         codes_.update(codes)
-    return Checked(mapping, proof, table, cells, reader.tally, reader.rejects, changes=reader.changes)
+    return Checked(mapping, proof, table, cells, reader.tally, reader.rejects, changes=reader.changes,
+                   suspects=suspects)  # fmt: skip
+
+
+def judged(opened: Callable[[Suspects], Reader], progress: Callable[[int, int], None]) -> tuple[Reader, Suspects]:
+    """A reader that has read its file to the end, and what it told of keys too many for memory. Where some of them
+    may repeat, the file is read a second time.
+    """
+    reader = opened({})
+    _read(reader, progress)
+    suspects, undecided = reader.suspects()
+    if undecided:
+        reader = opened(suspects)
+        _read(reader, progress)
+    reader.finish()
+    return reader, suspects
+
+
+def _read(reader: Reader, progress: Callable[[int, int], None]) -> None:
+    for block in reader.blocks():
+        progress(reader.tally.good, block.line)

@@ -12,6 +12,7 @@ from typing import Any
 from implops.baseload.codec import unstorable
 from implops.baseload.mapping import Mapping
 from implops.baseload.rules import DAMAGED, Fault
+from implops.baseload.seen import KEPT_KEYS, Hashes, Names, Seen, Suspects
 from implops.baseload.target import Cell
 
 # ("schema", "table", "column") or, with a fourth name, what is stored instead; ("", "", NAME) for a dictionary.
@@ -19,7 +20,10 @@ Key = tuple[str, ...]
 # Codes that are known; with ``take``, what each stands for, None when several rows match.
 Codes = set[str] | dict[str, str | None]
 Known = dict[Key, Codes]
+Taken = dict[Names, set[Names] | Hashes]
 Refuse = Callable[..., None]
+# Values of a column that a free pattern is known to match.
+_REMEMBERED = 200_000
 # A line of a cell that ends the data of psql's COPY, even between quotes.
 _END = re.compile(r"\n\\\.(?:\r?\n|$)")
 
@@ -40,18 +44,20 @@ def groups(mapping: Mapping) -> list[tuple[str, ...]]:
 
 
 class Judge:
-    """``known``: codes of parent tables and dictionaries; ``taken``: keys that the target holds already."""
+    """``known``: codes of parent tables and dictionaries; ``taken``: keys that the target holds already, or their
+    hashes; ``suspects``: what a pass before this one has told.
+    """
 
-    def __init__(
-        self, mapping: Mapping, cells: Sequence[Cell], known: Known,
-        taken: dict[tuple[str, ...], set[tuple[str, ...]]],
-    ) -> None:  # fmt: skip
+    def __init__(self, mapping: Mapping, cells: Sequence[Cell], known: Known, taken: Taken, suspects: Suspects) -> None:
         self.cells, self.known = list(cells), known
         self._order = [cell.name for cell in cells]
-        self._seen: list[tuple[tuple[str, ...], dict[Any, int], set[Any]]] = []
-        for names in groups(mapping):
+        self._seen: dict[Names, Seen] = {}
+        keyed = groups(mapping)
+        for names in keyed:
             rows = taken.get(names, set())
-            self._seen.append((names, {}, {row[0] for row in rows} if len(names) == 1 else set(rows)))
+            keys = {row[0] for row in rows} if len(names) == 1 and not isinstance(rows, Hashes) else rows
+            only = suspects.get(names)
+            self._seen[names] = Seen(keys, only, KEPT_KEYS // len(keyed))
         self._tame: dict[str, set[str]] = {}
         self._free = {
             cell.name: re.compile(cell.field.pattern, re.ASCII)
@@ -60,7 +66,7 @@ class Judge:
 
     def wanted(self, worked: frozenset[str]) -> frozenset[str]:
         """The columns that are looked at; ``worked`` ones are judged for their pattern already."""
-        keyed = {name for names, _, _ in self._seen for name in names}
+        keyed = {name for names in self._seen for name in names}
         looked = {
             cell.name for cell in self.cells
             if lookups(cell) or cell.field.charset
@@ -124,6 +130,8 @@ class Judge:
     def _match(self, cell: Cell, column: Sequence[str], refuse: Refuse) -> None:
         """A customer's own pattern, asked once for every distinct value."""
         pattern, good = self._free[cell.name], self._tame.setdefault(cell.name, {""})
+        if len(good) > _REMEMBERED:
+            good.clear()
         good |= {value for value in set(column) - good if pattern.fullmatch(value)}
         if not good.issuperset(column):
             for index, value in enumerate(column):
@@ -133,24 +141,20 @@ class Judge:
     def _repeated(
         self, lines: Sequence[int], values: list[Sequence[str]], bad: dict[int, list[Fault]], refuse: Refuse
     ) -> None:
-        for names, seen, taken in self._seen:
+        for names, seen in self._seen.items():
             picked = [values[self._order.index(name)] for name in names]
             keys: Sequence[Any] = picked[0] if len(names) == 1 else list(zip(*picked, strict=True))
-            fresh = set(keys)
-            clean = len(fresh) == len(keys) and seen.keys().isdisjoint(fresh) and taken.isdisjoint(fresh) and not bad
-            if clean and "" not in fresh:
-                seen.update(zip(keys, lines, strict=True))
-                continue
-            for index, key in enumerate(keys):
-                if key == "" or index in bad:
-                    continue
-                shown = key if isinstance(key, str) else " ".join(key)
-                if key in taken:
+            for index, first in list(seen.repeated(keys, lines, bad.keys())):
+                shown = keys[index] if len(names) == 1 else " ".join(keys[index])
+                if first is None:
                     refuse(index, " ".join(names), "exists", shown)
-                elif key in seen:
-                    refuse(index, " ".join(names), "duplicate", shown, first=seen[key])
                 else:
-                    seen[key] = lines[index]
+                    refuse(index, " ".join(names), "duplicate", shown, first=first)
+
+    def suspects(self) -> tuple[Suspects, bool]:
+        """At the end of a pass: what another one must look at where keys were too many; whether it must come."""
+        found = {names: told for names, seen in self._seen.items() if (told := seen.suspects()) is not None}
+        return {names: told for names, (told, _) in found.items()}, any(open_ for _, open_ in found.values())
 
 
 def damaged(text: str) -> bool:

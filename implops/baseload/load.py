@@ -15,10 +15,11 @@ from implops.baseload.check import open_reader
 from implops.baseload.mapping import Mapping
 from implops.baseload.proof import Proof
 from implops.baseload.rows import Block, Known, Sums, Tally
+from implops.baseload.seen import Suspects
 from implops.baseload.server import Server, identifier
 from implops.baseload.session import Session
 from implops.baseload.state import State
-from implops.baseload.stream import Stream, header, plain, quoted
+from implops.baseload.stream import Stream, header, plain
 from implops.baseload.target import LOG_TABLE, Cell, Logged, Table, known_codes, replaced
 from implops.baseload.witness import General, Part, Plain, Witness, added
 from implops.errors import DataError, HostError, LockError
@@ -45,7 +46,8 @@ class Source(Protocol):
 @dataclass(frozen=True)
 class Job:
     """One checked file on its way into its table. ``skip``: the lines of its ``rejected`` rows, ``spots``: places of
-    sampled rows among the good ones; ``keep`` False rolls back in the end; ``logged``: batches that are in already.
+    sampled rows among the good ones; ``keep`` False rolls back in the end; ``logged``: batches that are in already;
+    ``suspects``: what the check told of keys.
     """
 
     server: Server
@@ -60,6 +62,7 @@ class Job:
     progress: Callable[[int, int], None]
     keep: bool = True
     logged: tuple[Logged, ...] = ()
+    suspects: Suspects = field(default_factory=dict)
 
 
 @dataclass
@@ -129,10 +132,12 @@ def sides(job: Job) -> tuple[Source, Plain | General]:
             cell.column.ref.key: known_codes(server, cell.column.ref.key) | {""} for cell in cells if cell.column.ref
         }
         places = [order.index(place) for place in range(len(order))]
-        return Stream(mapping, cells, known, job.skip), Plain(mapping, cells, places, job.skip, job.spots)
-    resuming = bool(job.logged)
-    sending = open_reader(server, mapping, job.table, job.cells, {}, resuming=resuming)
-    reckoning = open_reader(server, mapping, job.table, job.cells, {}, hashed=True, spots=job.spots, resuming=resuming)
+        return Stream(mapping, cells, known, job.skip), Plain(mapping, cells, places, job.skip, job.spots,
+                                                          server.fingerprint)  # fmt: skip
+    resuming, suspects = bool(job.logged), job.suspects
+    sending = open_reader(server, mapping, job.table, job.cells, {}, resuming=resuming, suspects=suspects)
+    reckoning = open_reader(server, mapping, job.table, job.cells, {}, spots=job.spots, resuming=resuming,
+                            suspects=suspects, fingerprint=server.fingerprint)  # fmt: skip
     return sending, General(reckoning)
 
 
@@ -160,11 +165,8 @@ class Transaction:
         """(rows of this transaction, whether more follow). Stops early when nobody takes the blocks any more."""
         rows, batch = 0, self.mapping.batch
         for block in blocks:
-            data = block.data
-            if not self.server.data_on_stdin and b"NULL" in data:
-                data = quoted(data, self.source.delimiter)
             rows += block.rows
-            if not send(data):
+            if not send(self.server.sent(block.data, self.source.delimiter)):
                 return rows, False
             self.job.progress(self.source.tally.good, block.line)
             if batch and rows >= batch:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from implops.baseload.check import dictionary, wanted_codes
+from implops.baseload.check import dictionary, judged, wanted_codes
 from implops.baseload.judge import Known, lookups
 from implops.baseload.mapping import Mapping
 from implops.baseload.proof import prove
@@ -107,10 +107,10 @@ def _judge(mapping: Mapping, pending: Known, collect: frozenset[str]) -> Returne
     proof = prove(mapping)
     cells = fit(mapping, table_of(mapping))
     known, unjudged = _known(mapping, cells, pending)
-    reader = Reader(mapping, cells, known, {}, collect=collect, suspicious=True)
-    for _ in reader.blocks():
-        pass
-    reader.finish()
+    reader, _ = judged(
+        lambda told: Reader(mapping, cells, known, {}, collect=collect, suspicious=True, suspects=told),
+        lambda rows, line: None,
+    )
     for column, codes in reader.collected.items():
         pending[(mapping.target.schema_name, mapping.target.table_name, column)] = codes
     state = "complete" if reader.tally.rejected <= mapping.allowed_rejects(reader.tally.rows) else "rejected"

@@ -12,27 +12,27 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Context, Decimal
 from functools import reduce
-from hashlib import md5
 from itertools import islice
 
 from implops.baseload import header
 from implops.baseload.codec import REFUSED, decoder, reading_codec
 from implops.baseload.convert import Change, Conversion, worked
-from implops.baseload.judge import Judge, Key, Known, damaged, groups
+from implops.baseload.fingerprint import Fingerprint
+from implops.baseload.judge import Judge, Key, Known, Taken, damaged, groups
 from implops.baseload.mapping import Mapping
 from implops.baseload.mojibake import Suspicion
 from implops.baseload.proof import undecodable
 from implops.baseload.rules import Fault, Field, Rules, fault_of
+from implops.baseload.seen import Suspects
 from implops.baseload.source import Bytes, digest, shown
 from implops.baseload.target import Cell
 from implops.errors import DataError, InputError
 
-__all__ = ["Block", "Key", "Known", "Reader", "Reject", "Sums", "Tally", "row_hash", "total"]
+__all__ = ["Block", "Key", "Known", "Reader", "Reject", "Sums", "Tally", "canonical", "total"]
 
 # So many rejects are kept one by one; a file with more has another problem, and memory has an end.
 KEPT_REJECTS = 100_000
 _RECORDS = 2000
-_NULL = "\\N"
 # The default context rounds to 28 digits; the widest column and the longest file stay below 60.
 EXACT = Context(prec=60)
 
@@ -59,9 +59,7 @@ class Sums:
 
 @dataclass
 class Tally:
-    """What was read. ``notes``: remarks (key of a text -> its parameter). ``row_hash`` is the sum over all rows of the
-    first 60 bits of md5(canonical row).
-    """
+    """What was read. ``notes``: remarks (key of a text -> its parameter). ``row_hash``: fingerprint.py."""
 
     rows: int = 0
     good: int = 0
@@ -84,7 +82,7 @@ class Block:
 
 class Reader:
     """One pass over a file. ``known``: codes of parent tables and dictionaries; ``taken``: keys that the target holds
-    already. ``hashed`` adds what the proof compares: sums, row hash, and the good rows whose place is in ``spots``.
+    already. ``fingerprint`` adds what the proof compares: sums, row hash, and good rows whose place is in ``spots``.
     ``suspicious`` looks for texts that were ruined before the file was saved.
 
     Raises InputError for a header that does not fit the mapping. ``tally``, ``rejects``, ``changes`` and ``sha256``
@@ -96,14 +94,15 @@ class Reader:
         mapping: Mapping,
         cells: Sequence[Cell],
         known: Known,
-        taken: dict[tuple[str, ...], set[tuple[str, ...]]],
+        taken: Taken,
         *,
-        hashed: bool = False,
+        fingerprint: Fingerprint | None = None,
         spots: frozenset[int] = frozenset(),
         collect: frozenset[str] = frozenset(),
         suspicious: bool = False,
+        suspects: Suspects | None = None,
     ) -> None:
-        self.mapping, self.cells, self.hashed, self.spots = mapping, list(cells), hashed, spots
+        self.mapping, self.cells, self.fingerprint, self.spots = mapping, list(cells), fingerprint, spots
         source = mapping.source
         self.codec = reading_codec(source.codec)
         self.decode, self._bytes = decoder(self.codec), Bytes(mapping)
@@ -121,7 +120,7 @@ class Reader:
             cell.name: Conversion(cell.column, cell.field, source.null, self._refused)
             for cell in cells if cell.column.source is not None and worked(cell.column, source.null)
         }  # fmt: skip
-        self._judge = Judge(mapping, cells, known, taken)
+        self._judge = Judge(mapping, cells, known, taken, suspects or {})
         self._suspicion = Suspicion([cell.name for cell in cells if cell.field.kind == "text"]) if suspicious else None
         self._places: list[int | None] = []
         self._pick: Callable[[str], list[Sequence[str] | None] | None] | None = None
@@ -132,6 +131,10 @@ class Reader:
     def keys(mapping: Mapping) -> list[tuple[str, ...]]:
         """The column groups whose values must not repeat, in the file and in the table."""
         return groups(mapping)
+
+    def suspects(self) -> tuple[Suspects, bool]:
+        """After the pass: what another one must look at where keys were too many (seen.py); whether it must come."""
+        return self._judge.suspects()
 
     @property
     def changes(self) -> dict[str, dict[str, Change]]:
@@ -252,8 +255,8 @@ class Reader:
         looked = self._judge.wanted(frozenset(self._works)) | self._works.keys() | self.collected.keys()
         if self._suspicion:
             looked |= {cell.name for cell in self.cells if cell.field.kind == "text"}
-        self._untouched = self._as_it_stands and not (self.hashed or looked)
-        if looked and self._as_it_stands and not self.hashed and not self.rules.multiline:
+        self._untouched = self._as_it_stands and not (self.fingerprint or looked)
+        if looked and self._as_it_stands and not self.fingerprint and not self.rules.multiline:
             self._pick = self.rules.picker([place for place, field_ in enumerate(fields) if field_.name in looked])
 
     @property
@@ -388,12 +391,14 @@ class Reader:
                 self.collected[cell.name].update(column)
             if self._suspicion and cell.field.kind == "text":
                 self._suspicion.look(cell.name, lines, column)
-        if self.hashed:
-            self._prove([cell.canonical(column) for cell, column in zip(self.cells, values, strict=True)], lines)
+        if self.fingerprint:
+            values = [cell.canonical(column) for cell, column in zip(self.cells, values, strict=True)]
+            self._prove(lines, values)
+            self.tally.row_hash += self.fingerprint(canonical(values))
         self.tally.good += len(lines)
 
-    def _prove(self, values: list[Sequence[str]], lines: Sequence[int]) -> None:
-        """Add canonical values to the sums and the row hash; keep those that the sample wants."""
+    def _prove(self, lines: Sequence[int], values: list[Sequence[str]]) -> None:
+        """Add canonical values to the sums; keep those that the sample wants."""
         tally, count = self.tally, len(lines)
         for cell, column in zip(self.cells, values, strict=True):
             sums = tally.columns[cell.name]
@@ -405,7 +410,6 @@ class Reader:
         for place in self.spots.intersection(range(tally.good, tally.good + count)):
             index = place - tally.good
             self.spotted.append((lines[index], [column[index] for column in values]))
-        tally.row_hash += row_hash(values)
 
     def _reject(self, line: int, raw: bytes, faults: Iterable[Fault]) -> None:
         self.tally.rejected += 1
@@ -431,13 +435,9 @@ def total(column: Sequence[str], behind: int | None) -> Decimal:
     return EXACT.scaleb(Decimal(sum(map(int, whole))), -(behind or 0))
 
 
-def row_hash(columns: Sequence[Sequence[str]]) -> int:
-    """Sum of the first 60 bits of the md5 of each canonical row; the order of rows does not count."""
-    shown = [[one or _NULL for one in column] if "" in column else column for column in columns]
-    return sum(
-        int(md5("\x1f".join(row).encode(), usedforsecurity=False).hexdigest()[:15], 16)
-        for row in zip(*shown, strict=True)
-    )
+def canonical(columns: Sequence[Sequence[str]]) -> list[bytes]:
+    """The rows as the database joins them for their hash: values in the mapping's order, NULL as an empty text."""
+    return ["\x1f".join(row).encode() for row in zip(*columns, strict=True)]
 
 
 class _Originals:

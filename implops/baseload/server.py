@@ -53,6 +53,8 @@ class Server(ABC):
     # The commands come on /dev/fd/N and the data on standard input; or the other way round, data in a fifo.
     data_on_stdin: ClassVar[bool]
     json_array: ClassVar[str]
+    # Arguments that keep the client from collecting a whole answer before it prints it.
+    unheld: ClassVar[tuple[str, ...]]
 
     @property
     @abstractmethod
@@ -96,7 +98,11 @@ class Server(ABC):
 
     @abstractmethod
     def row_hash(self, cells: Sequence[Cell], alias: str = "") -> str:
-        """SQL: the sum over all rows of the first 60 bits of the md5 of the canonical row."""
+        """SQL: over all rows the number that ``fingerprint`` reckons from the file's."""
+
+    @abstractmethod
+    def fingerprint(self, rows: Sequence[bytes]) -> int:
+        """The sum of this engine's hash of each canonical row."""
 
     def repeatable(self, sql: str) -> str:
         """A statement of ours as anybody may run it, outside of our sessions."""
@@ -134,6 +140,10 @@ class Server(ABC):
     def copy(self, table: str, cells: Sequence[Cell], delimiter: str, source: str) -> str:
         """The commands that take CSV rows in the order of ``cells`` and print how many came in, and the warnings."""
 
+    def sent(self, rows: bytes, delimiter: str) -> bytes:
+        """CSV rows whose empty cells are NULL, as the copy command takes them."""
+        return rows
+
     @abstractmethod
     def stage(self, table: Table, cells: Sequence[Cell]) -> str:
         """SQL that makes the temporary table ``implops_stage`` with the columns of ``cells``."""
@@ -156,6 +166,26 @@ class Server(ABC):
         # One JSON array a line: a value may hold tabs and line feeds.
         told = self.query(f"select {self.json_array}({', '.join(columns)}) from {tail};", timeout=3600)
         return [["" if one is None else str(one) for one in json.loads(line)] for line in told.splitlines()]
+
+    def stream(self, columns: Sequence[str], tail: str) -> Iterator[list[str]]:
+        """As ``values``, of any number of rows: neither this process nor the client holds them all."""
+        with tempfile.TemporaryFile() as errors, subprocess.Popen(
+            [*self.arguments(), *self.unheld], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
+            env=self.environment(),
+        ) as client:  # fmt: skip
+            assert client.stdin and client.stdout
+            script = f"{self.opening(write=False)}\nselect {self.json_array}({', '.join(columns)}) from {tail};\n"
+            client.stdin.write(script.encode())
+            client.stdin.close()
+            try:
+                for line in client.stdout:
+                    yield ["" if one is None else str(one) for one in json.loads(line)]
+            except BaseException:
+                client.kill()
+                raise
+            if client.wait():
+                errors.seek(0)
+                raise self.failed(errors.read().decode("utf-8", "replace"))
 
     def query(self, sql: str, *, timeout: float = 120) -> str:
         """What the client prints for a read-only script. Raises HostError or DataError with the server's own words."""

@@ -8,7 +8,6 @@ other rows is left to the table's own unique indexes and to one query after the 
 from __future__ import annotations
 
 import csv
-import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -208,11 +207,3 @@ class Stream:
 
     def _changed(self, line: int) -> DataError:
         return DataError("import.rejected_now", file=shown(self.mapping), line=line)
-
-
-def quoted(block: bytes, delimiter: str) -> bytes:
-    """Every cell in quotes: MariaDB takes a bare NULL for no value."""
-    rows = csv.reader(io.StringIO(block.decode(), newline=""), delimiter=delimiter)
-    buffer = io.StringIO()
-    csv.writer(buffer, delimiter=delimiter, lineterminator="\n", quoting=csv.QUOTE_ALL).writerows(rows)
-    return buffer.getvalue().encode()

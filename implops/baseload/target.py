@@ -10,6 +10,7 @@ from functools import cache
 from implops.baseload.column import Column, Dictionary
 from implops.baseload.mapping import Mapping
 from implops.baseload.rules import Field
+from implops.baseload.seen import KEPT_KEYS, Hashes
 from implops.baseload.server import Server, identifier
 from implops.errors import InputError
 from implops.strict_yaml import nearest
@@ -208,9 +209,11 @@ def listed(server: Server, codes: Dictionary) -> set[str]:
 
 
 def existing(
-    server: Server, mapping: Mapping, table: Table, columns: tuple[str, ...], *, resuming: bool = False
-) -> set[tuple[str, ...]]:
-    """The keys that the table holds already and that a new row would repeat.
+    server: Server, mapping: Mapping, table: Table, columns: tuple[str, ...], *, resuming: bool = False,
+    only: frozenset[int] | None = None,
+) -> set[tuple[str, ...]] | Hashes:  # fmt: skip
+    """The keys that the table holds already and that a new row would repeat: of a large table their hashes, or with
+    ``only`` the keys with these hashes.
 
     None for an upsert, which changes those rows, nor for a file that is half in: its own rows are there; in both the
     table's unique indexes decide.
@@ -219,8 +222,15 @@ def existing(
     if not table.rows or resuming or target.mode == "upsert" or (target.mode == "replace" and not target.replace_where):
         return set()
     left = f" where not coalesce({replaced(server, mapping)}, false)" if target.mode == "replace" else ""
-    rows = server.values([server.text(identifier(name)) for name in columns], table.sql + left)
-    return {tuple(row) for row in rows}
+    rows = map(tuple, server.stream([server.text(identifier(name)) for name in columns], table.sql + left))
+    if only is not None:
+        return {row for row in rows if _key_hash(row) in only}
+    return Hashes(map(_key_hash, rows)) if table.rows > KEPT_KEYS else set(rows)
+
+
+def _key_hash(row: tuple[str, ...]) -> int:
+    """As a pass over a file hashes its keys: of one column the text itself."""
+    return hash(row[0] if len(row) == 1 else row)
 
 
 def replaced(server: Server, mapping: Mapping) -> str:

@@ -7,18 +7,18 @@ itself, and the other core works while the server loads. What it finds comes in 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
-import importlib
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from multiprocessing.connection import Connection
-from struct import unpack
-from typing import Any
 
 from implops.baseload.codec import decoder
+from implops.baseload.fingerprint import Fingerprint
+from implops.baseload.grid import Grid
 from implops.baseload.mapping import Mapping
 from implops.baseload.rows import EXACT, Reader, Sums, Tally, total
 from implops.baseload.source import Bytes, shown
@@ -26,15 +26,9 @@ from implops.baseload.stream import Lines, cells_of, lines
 from implops.baseload.target import Cell
 from implops.errors import DataError, ImplopsError, MachineError
 
-# The md5 of OpenSSL takes three times as long to begin as the one that Python has of its own.
-try:
-    md5: Callable[[bytes], Any] = importlib.import_module("_md5").md5
-except ImportError:
-    from hashlib import md5
-
-_LOW = bytes(one & 15 for one in range(256))
 _FOUR_BYTES = (b"\xf0", b"\xf1", b"\xf2", b"\xf3", b"\xf4")
 _WIDE_ROWS = 20
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
 @dataclass
@@ -46,21 +40,16 @@ class Part:
     sha256: str = ""
 
 
-def digest(rows: Sequence[bytes]) -> int:
-    """The sum over rows of the first 60 bits of their md5."""
-    found = b"".join([md5(row).digest() for row in rows])  # noqa: S324 - a sum against accidents, no secret
-    high: int = sum(unpack(">" + "Q8x" * len(rows), found))
-    return (high - sum(found[7::16].translate(_LOW))) >> 4
-
-
 class Plain:
     """Reckons a plain file (stream.py). ``cells`` in the order of the file, ``order`` their places in the mapping."""
 
     def __init__(
-        self, mapping: Mapping, cells: Sequence[Cell], order: Sequence[int], skip: frozenset[int], spots: frozenset[int]
-    ) -> None:
+        self, mapping: Mapping, cells: Sequence[Cell], order: Sequence[int], skip: frozenset[int],
+        spots: frozenset[int], fingerprint: Fingerprint,
+    ) -> None:  # fmt: skip
+        self.fingerprint = fingerprint
         self.mapping, self.cells, self.order, self.skip, self.spots = mapping, cells, list(order), skip, spots
-        self.delimiter = mapping.source.separator
+        self.delimiter, self._utf8 = mapping.source.separator, mapping.source.codec == "utf-8"
         self.in_place = self.order == list(range(len(cells)))
         self.good = 0
         self.part = self._new()
@@ -98,53 +87,75 @@ class Plain:
     def _block(self, text: str, block: Lines) -> None:
         if not text:
             return
+        raw = block.raw if self._utf8 else text.encode()
+        if "\r" in text:
+            text, raw = text.replace("\r\n", "\n"), raw.replace(b"\r\n", b"\n")
+        raw = self._as_it_stands(raw) or self._anew(text)
+        rows = raw.split(b"\n")
+        self.part.tally.row_hash += self.fingerprint(rows)
+        self._sample(text, rows, block, wide=any(lead in raw for lead in _FOUR_BYTES))
+        self.part.tally.good += len(rows)
+        self.good += len(rows)
+
+    def _as_it_stands(self, raw: bytes) -> bytes | None:
+        """The canonical rows of lines that need no change but their delimiters; None, and nothing added, for others."""
+        if not self.in_place or b'"' in raw or not self.delimiter.isascii():
+            return None
+        grid = Grid(raw, self.delimiter, len(self.cells))
+        sums: dict[str, int] = {}
+        for place, cell in enumerate(self.cells):
+            if cell.type == "numeric" and not grid.canonical(place, cell.behind):
+                return None
+            if self.part.tally.columns[cell.name].sum is not None:
+                found = grid.sum(place, cell.behind)
+                if found is None:
+                    return None
+                sums[cell.name] = found
+        for cell, filled, characters in zip(self.cells, grid.filled(), grid.characters(), strict=True):
+            column = self.part.tally.columns[cell.name]
+            column.count += filled
+            if cell.counted:
+                column.length += characters
+            if column.sum is not None:
+                column.sum = EXACT.add(column.sum, EXACT.scaleb(Decimal(sums[cell.name]), -(cell.behind or 0)))
+        return raw[:-1].replace(self.delimiter.encode(), b"\x1f")
+
+    def _anew(self, text: str) -> bytes:
+        """The canonical rows of any text, cell by cell."""
         given = cells_of(text, self.delimiter)
         if len(given) != len(self.cells):
             raise ValueError("cells")
-        count, tally = len(given[0]), self.part.tally
         canonical = [cell.canonical(column) for cell, column in zip(self.cells, given, strict=True)]
-        as_it_stands = self.in_place and '"' not in text and all(a is b for a, b in zip(given, canonical, strict=True))
-        raw = self._bytes(text) if as_it_stands else self._joined(canonical)
         for cell, column in zip(self.cells, canonical, strict=True):
-            sums = tally.columns[cell.name]
-            sums.count += count - column.count("")
+            sums = self.part.tally.columns[cell.name]
+            sums.count += len(column) - column.count("")
             if cell.counted:
                 sums.length += len("".join(column))
             if sums.sum is not None:
                 sums.sum = EXACT.add(sums.sum, total(column, cell.behind))
-        shown = raw.split(b"\n")
-        tally.row_hash += digest(shown)
-        self._sample(canonical, shown, block, wide=any(one in raw for one in _FOUR_BYTES))
-        tally.good += count
-        self.good += count
-
-    def _bytes(self, text: str) -> bytes:
-        """The canonical rows of text without quotes: delimiters replaced, empty cells named."""
-        raw = text.encode().replace(b"\r\n", b"\n").replace(self.delimiter.encode(), b"\x1f")
-        if b"\x1f\x1f" in raw:  # twice: neighbours share a delimiter
-            raw = raw.replace(b"\x1f\x1f", b"\x1f\\N\x1f").replace(b"\x1f\x1f", b"\x1f\\N\x1f")
-        raw = raw.replace(b"\x1f\n", b"\x1f\\N\n").replace(b"\n\x1f", b"\n\\N\x1f")
-        return (b"\\N" if raw.startswith(b"\x1f") else b"") + raw[:-1]
-
-    def _joined(self, canonical: list[Sequence[str]]) -> bytes:
         ordered = [canonical[place] for place in self.order]
-        shown = [[one or "\\N" for one in column] if "" in column else column for column in ordered]
-        return "\n".join(map("\x1f".join, zip(*shown, strict=True))).encode()
+        return "\n".join(map("\x1f".join, zip(*ordered, strict=True))).encode()
 
-    def _sample(self, canonical: list[Sequence[str]], shown: list[bytes], block: Lines, *, wide: bool) -> None:
+    def _sample(self, text: str, rows: list[bytes], block: Lines, *, wide: bool) -> None:
+        lines: list[str] = []
+
         def row(index: int) -> tuple[int, list[str]]:
+            if not lines:
+                lines.extend(text[:-1].split("\n"))
+            given = [one[0] for one in cells_of(lines[index] + "\n", self.delimiter)]
+            values = [cell.canonical([value])[0] for cell, value in zip(self.cells, given, strict=True)]
             line = block.numbers[index] if block.numbers else block.line + index
-            return line, [canonical[place][index] for place in self.order]
+            return line, [values[place] for place in self.order]
 
-        chosen = {place - self.good for place in self.spots.intersection(range(self.good, self.good + len(shown)))}
-        for index, one in enumerate(shown) if wide else ():
+        chosen = {place - self.good for place in self.spots.intersection(range(self.good, self.good + len(rows)))}
+        for index, one in enumerate(rows) if wide else ():
             if self._wide < _WIDE_ROWS and any(lead in one for lead in _FOUR_BYTES):
                 self._wide += 1
                 chosen.add(index)
         self.part.spotted += [row(index) for index in sorted(chosen)]
-        longest = max(map(len, shown))
-        if longest > self._longest[0]:
-            self._longest = (longest, *row(next(place for place, one in enumerate(shown) if len(one) == longest)))
+        sizes = list(map(len, rows))
+        if (longest := max(sizes)) > self._longest[0]:
+            self._longest = (longest, *row(sizes.index(longest)))
 
 
 class General:
@@ -218,6 +229,10 @@ class Witness:
 
 def _work(reckoning: Plain | General, answers: Connection, parent: int) -> None:
     gc.disable()  # millions of short lists, no circles
+    # Blocks are as large as what glibc gives back to the kernel at once; faulting them in again costs a quarter.
+    with contextlib.suppress(OSError, AttributeError):
+        for option in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
+            ctypes.CDLL(None).mallopt(option, 2**26)
     # The load goes first: this one takes what it leaves.
     with contextlib.suppress(OSError):
         os.nice(10)

@@ -80,6 +80,10 @@ class Case:
         then = self.scene.then.get((planned.host, planned.recipe))
         return then is None or planned in then
 
+    def left(self, planned: Planned) -> bool:
+        """Whether it is of an installation of ours that was undone: data stay then."""
+        return planned in self.scene.then.get((planned.host, planned.recipe), ()) and not self.post(planned)
+
     @property
     def deployed(self) -> bool:
         return bool(self.scene.done.get(self.host.name))

@@ -50,11 +50,16 @@ def code(verdicts: Sequence[Verdict]) -> int:
 
 
 def done_recipes(store: Store) -> dict[str, list[str]]:
-    """Host -> recipes that the last deployment there left good: their checks are judged as "after"."""
+    """Host -> recipes that the last deployment there left good and nobody has undone: their checks are judged as
+    "after".
+    """
     found: dict[str, list[str]] = {}
-    for event in store.events(kind="deploy.finished"):
+    ended = [*store.events(kind="deploy.finished"), *store.events(kind="undo.finished")]
+    for event in sorted(ended, key=lambda one: one.sequence):
         for host, recipes in event.payload.get("recipes", {}).items():
             found[host] = [name for name, state in recipes.items() if state == "good"]
+        for host, undone in event.payload.get("undone", {}).items():
+            found[host] = [name for name in found.get(host, []) if name not in undone]
     return found
 
 

@@ -114,7 +114,7 @@ def _locked(
 
     site, store = session.site, session.store
     machine = ready(site.state, disk=_DISK)
-    run_id = earlier.run if earlier else new_run()
+    run_id = earlier.run if earlier else lock.left_behind(site.state, "deploy", store.knows) or new_run()
     with lock.hold(site.state, "deploy", run_id, session.operator):
         try:
             # All hosts are reached and locked before anything is recorded: a refusal here changed nothing anywhere.

@@ -6,8 +6,8 @@ from implops import texts
 from implops.cli.output import Session
 
 KINDS = {
-    "check": "ENV", "deploy": "INST", "rollback": "INST", "import": "IMP", "verify": "SYS", "backup": "BAK",
-    "drill": "DRILL", "collect": "LIST",
+    "check": "ENV", "deploy": "INST", "rollback": "INST", "undo": "INST", "import": "IMP", "verify": "SYS",
+    "backup": "BAK", "drill": "DRILL", "collect": "LIST",
 }  # fmt: skip
 
 

@@ -170,7 +170,7 @@ def _load(session: Session, server: Server, batch: Batch, number: int, run_id: s
         import_id=f"{run_id}/{number}", skip=frozenset(reject.line for reject in checked.rejects),
         rejected=checked.tally.rejected, spots=frozenset([*places, *([0, good - 1] if good else [])]),
         progress=progress(session, checked.proof.lines), keep=keep,
-        logged=tuple(logged(server, one, checked.proof.sha256)),
+        logged=tuple(logged(server, one, checked.proof.sha256)), suspects=checked.suspects,
     )  # fmt: skip
     try:
         batch.loaded = load(job)

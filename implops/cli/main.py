@@ -33,6 +33,7 @@ _ORDER = (
     "bundle",
     "deploy",
     "rollback",
+    "undo",
     "import",
     "verify",
     "backup",

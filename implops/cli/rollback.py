@@ -50,7 +50,7 @@ def rollback(
         with_database = earlier.payload["backup"]["run"] if earlier.payload["backup"] else ""
         reason = earlier.payload["reason"]
     machine = ready(site.state, disk=_DISK)
-    run_id = earlier.run if earlier else new_run()
+    run_id = earlier.run if earlier else lock.left_behind(site.state, "rollback", store.knows) or new_run()
     # The locks of a rollback that a deployment began are that deployment's.
     automatic = earlier is not None and earlier.payload["automatic"]
     lock_run = earlier.payload["of_run"] if earlier and automatic else run_id

@@ -75,6 +75,8 @@ def carry_out(
         spool.mkdir(mode=0o700, exist_ok=True)
         journal = engine.Journal(started, op, finished, *((turns.ready, turns.accept) if turns else ()))
         done = engine.run(made, run.id, frozenset(keep), journal, spool / f"{run.id}.log")
+    if turns:
+        turns.tell()
     slow = [one for one in sorted(done, key=lambda one: -one.ms) if one.ms >= _SLOW_MS][:3]
     if slow:
         told = ", ".join(f"{one.step.host.name} {named(one.step)} {format_seconds(one.ms / 1000)}" for one in slow)

@@ -23,6 +23,7 @@ class Turns:
     def __init__(self, session: Session, open_: Mapping[str, Connection], run: Run) -> None:
         self.session, self.open, self.run = session, open_, run
         self.away: set[str] = set()
+        self.fronts: list[str] = []
 
     def ready(self, step: Step) -> dict[str, Any] | None:
         """Before a host's service is interrupted nobody is sent there any more, and who is there is served."""
@@ -33,13 +34,13 @@ class Turns:
             return None
         self.away.add(name)
         try:
-            fronts = drain.apart(site, self.open, self.away)
-            if not fronts:
+            self.fronts = drain.apart(site, self.open, self.away)
+            if not self.fronts:
                 return None
             left = drain.quiet(self.open[name], site.backend_port, site.deploy.drain)
         except ImplopsError as error:
             return _fault(error)
-        self.run.event("host.away", {"host": name, "fronts": fronts, "left": left})
+        self.run.event("host.away", {"host": name, "fronts": self.fronts, "left": left})
         key = "deploy.still_served" if left else "deploy.away"
         self.session.story(texts.say(key, host=name, left=left, seconds=round(site.deploy.drain)))
         return None
@@ -55,12 +56,17 @@ class Turns:
             return {"code": "module", "modules": [one["name"] for one in wrong]}
         self.away.discard(step.host.name)
         try:
-            fronts = drain.apart(self.session.site, self.open, self.away)
+            self.fronts = drain.apart(self.session.site, self.open, self.away)
         except ImplopsError as error:
             return _fault(error)
-        if fronts:
-            self.run.event("host.back", {"host": step.host.name, "fronts": fronts})
+        if self.fronts:
+            self.run.event("host.back", {"host": step.host.name, "fronts": self.fronts})
         return None
+
+    def tell(self) -> None:
+        """Who is left without users when the steps have come to their end."""
+        if self.away and self.fronts:
+            self.session.story(texts.say("deploy.stays_away", hosts=" ".join(sorted(self.away))))
 
 
 def _fault(error: ImplopsError) -> dict[str, Any]:

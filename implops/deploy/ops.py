@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,36 +21,26 @@ from pyinfra.api import StringCommand, operation
 from pyinfra.facts.server import Command
 
 from implops.deploy import release as releases
+from implops.deploy.shell import (
+    INSTALLING,
+    JOB_SECONDS,
+    STATE,
+    guarded,
+    job,
+    q,
+    states,
+)
+from implops.deploy.shell import SETTLED as SETTLED
+from implops.deploy.shell import File as File
+from implops.deploy.shell import Folder as Folder
+from implops.deploy.shell import Want as Want
+from implops.deploy.shell import mariadb as mariadb
+from implops.deploy.shell import psql as psql
 
-STATE = "/var/lib/implops"
-# One changing command a host at a time, also beside one that a killed run left behind.
-GUARD = f"{STATE}/running"
-# In front of a question whose answer a command of a cut-off run may be changing right now: waits for its end.
-SETTLED = f"flock -w 1000 {GUARD} true"
-# Commands that the host owns: they outlive our connection, and who comes next waits for the one that runs.
-JOBS = f"{STATE}/jobs"
-# What takes longer than this is such a job.
-JOB_SECONDS = 60
-# There while packages are being installed; holds what was installed before.
-INSTALLING = f"{STATE}/installing"
+# What a unit had read when it was last started, by ``restart_if_stale``.
+APPLIED = f"{STATE}/applied"
 # Shell, in the folder that a tar was unpacked to: what is in it, without a single folder that holds everything.
 _TOP = 'top=.; if [ "$(ls -A | wc -l)" = 1 ] && [ -d "$(ls -A)" ] && [ ! -L "$(ls -A)" ]; then top=$(ls -A); fi'
-
-
-@dataclass(frozen=True)
-class File:
-    """A file of the target with its whole content. ``mode`` octal as text."""
-
-    path: str
-    text: str
-    mode: str = "644"
-    user: str = "root"
-    group: str = "root"
-
-    @property
-    def state(self) -> str:
-        sha256 = hashlib.sha256(self.text.encode()).hexdigest()
-        return f"{sha256} {int(self.mode, 8):o} {self.user} {self.group}"
 
 
 class Writing(StringCommand):
@@ -62,24 +51,6 @@ class Writing(StringCommand):
     def of(self, *files: File) -> Writing:
         self.files = files
         return self
-
-
-@dataclass(frozen=True)
-class Want:
-    """A state of the database: ``holds`` is an SQL condition, ``do`` the statements that bring it about."""
-
-    holds: str
-    do: str
-
-
-@dataclass(frozen=True)
-class Folder:
-    """A directory of the target; its parents are made as 755 root."""
-
-    path: str
-    mode: str = "755"
-    user: str = "root"
-    group: str = "root"
 
 
 def template(name: str, /, **values: Any) -> str:
@@ -131,60 +102,11 @@ def release_id(release: Release) -> str:
     else the one that this run stages.
     """
     current = f"{release.home}/current"
-    seen = fact(f"readlink {_q(current)}; cat {_q(current)}/RELEASE.json 2>/dev/null; true").splitlines()
+    seen = fact(f"readlink {q(current)}; cat {q(current)}/RELEASE.json 2>/dev/null; true").splitlines()
     same = f'"sha256": "{release.digest}"'
     if len(seen) > 1 and same in seen[1] and '"state": "bad"' not in seen[1]:
         return seen[0]
     return f"{release.version}-{release.run}"
-
-
-def _q(*words: str) -> str:
-    return " ".join(shlex.quote(word) for word in words)
-
-
-def guarded(command: str, seconds: int) -> str:
-    """``command`` ended by the target after ``seconds``, alone on its host."""
-    return f"flock -w {seconds + 60} {GUARD} timeout -k 10 {seconds} sh -c {shlex.quote(command)}"
-
-
-def job(command: str, seconds: int) -> str:
-    """``guarded``, but owned by the host: it goes on when the connection or this program is gone, and the same command
-    given again while it runs waits for its end instead of starting another.
-
-    Once it has ended its result is told to whoever waits, and never again: the next one asks the host how things are,
-    and runs it anew if that is needed. A host that was started again has no job any more, whatever its folder says.
-    """
-    folder = f"{JOBS}/{hashlib.sha256(command.encode()).hexdigest()[:16]}"
-    inner = f"{guarded(command, seconds)}; echo $? > {folder}/rc.part; mv {folder}/rc.part {folder}/rc"
-    return f"""j={folder}
-alive() {{ [ "$(cat $j/boot 2>/dev/null)" = "$(cat /proc/sys/kernel/random/boot_id)" ] &&
-  p=$(cat $j/pid 2>/dev/null) && [ -n "$p" ] && kill -0 "$p" 2>/dev/null; }}
-mkdir -p -m 700 {JOBS}
-for old in {JOBS}/*/rc; do [ ! -e "$old" ] || rm -rf "${{old%/rc}}"; done
-alive || rm -rf $j
-if mkdir -m 700 $j 2>/dev/null; then
-  cat /proc/sys/kernel/random/boot_id > $j/boot
-  setsid sh -c {shlex.quote(inner)} > $j/out 2>&1 </dev/null &
-  echo $! > $j/pid
-fi
-while [ ! -e $j/rc ]; do
-  alive || {{ sleep 1; [ -e $j/rc ] || {{ echo 'interrupted' >&2; exit 99; }}; }}
-  sleep 0.1
-done
-tail -c 20000 $j/out
-exit $(cat $j/rc)"""
-
-
-def psql(database: str, port: int, *arguments: str) -> str:
-    """psql as the server's superuser through the host's own socket; stops at the first error."""
-    options = _q("-p", str(port), "-d", database, *arguments)
-    return f"cd / && runuser -u postgres -- psql -XAtqw -v ON_ERROR_STOP=1 {options}"
-
-
-def mariadb(*arguments: str) -> str:
-    """The client as the server's root through the host's own socket; stops at the first error."""
-    options = "--no-defaults --socket=/run/mysqld/mysqld.sock --default-character-set=utf8mb4 -NB"
-    return f"mariadb {options} {_q(*arguments)}"
 
 
 @operation()
@@ -206,27 +128,18 @@ def bounded_shell(
 @operation()
 def write(files: Sequence[File]) -> Iterator[StringCommand]:
     """Bring files to their content, mode and owner; one question for all of them, one command for each that differs."""
-    seen = fact(_asked(files)).splitlines() if files else []
+    seen = fact(states(files)).splitlines() if files else []
     for one, state in zip(files, seen, strict=True):
         if state != one.state:
             yield _put(one)
 
 
-def _asked(files: Sequence[File]) -> str:
-    """A question that each file answers with a line like ``File.state``."""
-    return "; ".join(
-        f"if [ -f {_q(f.path)} ] && [ ! -L {_q(f.path)} ]; then echo $(sha256sum < {_q(f.path)} | cut -c1-64) "
-        f"$(stat -c '%a %U %G' {_q(f.path)}); else echo -; fi"
-        for f in files
-    )
-
-
 def _put(file: File) -> StringCommand:
     part, folder = f"{file.path}.part", str(Path(file.path).parent)
     command = (
-        f"umask 077; mkdir -p -m 755 {_q(folder)}; base64 -d > {_q(part)} && chown {_q(f'{file.user}:{file.group}')} "
-        f"{_q(part)} && chmod {_q(file.mode)} {_q(part)} && sync {_q(part)} && mv -fT {_q(part, file.path)} "
-        f"&& sync {_q(folder)}"
+        f"umask 077; mkdir -p -m 755 {q(folder)}; base64 -d > {q(part)} && chown {q(f'{file.user}:{file.group}')} "
+        f"{q(part)} && chmod {q(file.mode)} {q(part)} && sync {q(part)} && mv -fT {q(part, file.path)} "
+        f"&& sync {q(folder)}"
     )
     text = base64.encodebytes(file.text.encode()).decode() or "\n"
     return Writing(guarded(command, 60), _stdin=text).of(file)
@@ -237,19 +150,19 @@ def replace(files: Sequence[File], check: str) -> Iterator[StringCommand]:
     """Like ``write``, all or none, and only when ``check`` accepts them: sh, in which ``$1`` ``$2`` … are the new
     files beside their places. The program never sees a file that its own checker refuses.
     """
-    seen = fact(_asked(files)).splitlines()
+    seen = fact(states(files)).splitlines()
     if [one.state for one in files] == seen:
         return
     lines, moves, parts = ["set -e; umask 077"], [], []
     for one in files:
         part, folder = f"{one.path}.part", str(Path(one.path).parent)
         lines += [
-            f'mkdir -p -m 755 {_q(folder)}; IFS= read -r body; printf %s "$body" | base64 -d > {_q(part)}',
-            f"chown {_q(f'{one.user}:{one.group}', part)}; chmod {_q(one.mode, part)}; sync {_q(part)}",
+            f'mkdir -p -m 755 {q(folder)}; IFS= read -r body; printf %s "$body" | base64 -d > {q(part)}',
+            f"chown {q(f'{one.user}:{one.group}', part)}; chmod {q(one.mode, part)}; sync {q(part)}",
         ]
-        moves.append(f"mv -fT {_q(part, one.path)}; sync {_q(folder)}")
+        moves.append(f"mv -fT {q(part, one.path)}; sync {q(folder)}")
         parts.append(part)
-    lines += [f"set -- {_q(*parts)}", f'if ! ({check}) </dev/null; then rm -f "$@"; exit 1; fi', *moves]
+    lines += [f"set -- {q(*parts)}", f'if ! ({check}) </dev/null; then rm -f "$@"; exit 1; fi', *moves]
     body = "".join(f"{base64.b64encode(one.text.encode()).decode()}\n" for one in files)
     changed = [one for one, state in zip(files, seen, strict=True) if state != one.state]
     yield Writing(guarded("\n".join(lines), 60), _stdin=body).of(*changed)
@@ -258,13 +171,13 @@ def replace(files: Sequence[File], check: str) -> Iterator[StringCommand]:
 @operation()
 def links(links: Sequence[tuple[str, str]]) -> Iterator[StringCommand]:
     """Symbolic links (path, target), each switched by one rename: no reader ever finds the path missing."""
-    asked = "; ".join(f"readlink {_q(path)} || echo -" for path, _ in links)
+    asked = "; ".join(f"readlink {q(path)} || echo -" for path, _ in links)
     for (path, target), seen in zip(links, fact(asked).splitlines(), strict=True):
         if seen != target:
             part = f"{path}.part"
             yield StringCommand(
-                guarded(f"rm -f {_q(part)} && ln -s {_q(target, part)} && mv -fT {_q(part, path)} && "
-                        f"sync {_q(str(Path(path).parent))}", 60)
+                guarded(f"rm -f {q(part)} && ln -s {q(target, part)} && mv -fT {q(part, path)} && "
+                        f"sync {q(str(Path(path).parent))}", 60)
             )  # fmt: skip
 
 
@@ -276,28 +189,36 @@ def stage(release: Release, id: str, unpack: str = "") -> Iterator[StringCommand
     release; a single folder that holds everything in it is left out.
     """
     home, folder = release.home, f"{release.home}/{id}"
-    if fact(f"if [ -f {_q(folder)}/RELEASE.json ]; then echo there; fi"):
+    if fact(f"if [ -f {q(folder)}/RELEASE.json ]; then echo there; fi"):
         return
     part = f"{folder}.part"
-    lines = ["set -e; umask 022", f"rm -rf {_q(part)}", f"mkdir {_q(part)}"]
+    lines = ["set -e; umask 022", f"rm -rf {q(part)}", f"mkdir {q(part)}"]
     for source, name, sha256 in release.files:
-        lines += [f"echo {_q(f'{sha256}  {source}')} | sha256sum --status -c -", f"cp {_q(source, f'{part}/{name}')}"]
+        lines += [
+            f"echo {q(f'{sha256}  {source}')} | sha256sum --status -c -",
+            f"cp {q(source, f'{part}/{name}')}",
+        ]
     if unpack:
         tar = f"{part}/{unpack}"
         lines += [
-            f"mkdir {_q(f'{part}/.in')}; tar -xf {_q(tar)} --no-same-owner -C {_q(f'{part}/.in')}; rm {_q(tar)}",
-            f"cd {_q(f'{part}/.in')}; {_TOP}",
-            f'cp -a -- "$top/." {_q(part)}; cd /; rm -rf {_q(f"{part}/.in")}; chmod -R u=rwX,go=rX {_q(part)}',
+            f"mkdir {q(f'{part}/.in')}; tar -xf {q(tar)} --no-same-owner -C {q(f'{part}/.in')}; rm {q(tar)}",
+            f"cd {q(f'{part}/.in')}; {_TOP}",
+            f'cp -a -- "$top/." {q(part)}; cd /; rm -rf {q(f"{part}/.in")}; chmod -R u=rwX,go=rX {q(part)}',
         ]
     about = releases.note(release.version, release.run, release.digest, release.sums, release.schema)
     for one in [*release.config, File("RELEASE.json", about + "\n", "600")]:
         path = f"{part}/{one.path}"
         lines += [
-            f"mkdir -p {_q(str(Path(path).parent))}",
-            f'IFS= read -r body; (umask 077; printf %s "$body" | base64 -d > {_q(path)})',
-            f"chown {_q(f'{one.user}:{one.group}', path)}; chmod {_q(one.mode, path)}",
+            f"mkdir -p {q(str(Path(path).parent))}",
+            f'IFS= read -r body; (umask 077; printf %s "$body" | base64 -d > {q(path)})',
+            f"chown {q(f'{one.user}:{one.group}', path)}; chmod {q(one.mode, path)}",
         ]
-    lines += [f"sync -f {_q(part)}", f"rm -rf {_q(folder)}", f"mv -T {_q(part, folder)}", f"sync {_q(home)}"]
+    lines += [
+        f"sync -f {q(part)}",
+        f"rm -rf {q(folder)}",
+        f"mv -T {q(part, folder)}",
+        f"sync {q(home)}",
+    ]
     bodies = [*(one.text for one in release.config), about + "\n"]
     stdin = "".join(f"{base64.b64encode(text.encode()).decode()}\n" for text in bodies)
     yield StringCommand(guarded("\n".join(lines), 300), _stdin=stdin)
@@ -310,17 +231,17 @@ def unpack(archive: str, sha256: str, place: str) -> Iterator[StringCommand]:
     A single folder that holds everything in the tar is left out.
     """
     folder = f"{place}-{sha256[:12]}"
-    if fact(f"readlink {_q(place)}; [ -d {_q(folder)} ] && echo there; true").split() == [folder, "there"]:
+    if fact(f"readlink {q(place)}; [ -d {q(folder)} ] && echo there; true").split() == [folder, "there"]:
         return
     part, link = f"{folder}.part", f"{place}.part"
     command = f"""set -e; umask 022
-echo {_q(f"{sha256}  {archive}")} | sha256sum --status -c -
-rm -rf {_q(part, folder)}; mkdir -p {_q(part)}
-tar -xf {_q(archive)} --no-same-owner -C {_q(part)}
-cd {_q(part)}; {_TOP}
+echo {q(f"{sha256}  {archive}")} | sha256sum --status -c -
+rm -rf {q(part, folder)}; mkdir -p {q(part)}
+tar -xf {q(archive)} --no-same-owner -C {q(part)}
+cd {q(part)}; {_TOP}
 chmod -R u=rwX,go=rX "$top"; sync -f "$top"; cd /
-if [ "$top" = . ]; then mv -T {_q(part, folder)}; else mv -T "{part}/$top" {_q(folder)}; rm -rf {_q(part)}; fi
-rm -f {_q(link)}; ln -s {_q(folder, link)}; mv -fT {_q(link, place)}; sync {_q(str(Path(place).parent))}"""
+if [ "$top" = . ]; then mv -T {q(part, folder)}; else mv -T "{part}/$top" {q(folder)}; rm -rf {q(part)}; fi
+rm -f {q(link)}; ln -s {q(folder, link)}; mv -fT {q(link, place)}; sync {q(str(Path(place).parent))}"""
     yield StringCommand(guarded(command, 300))
 
 
@@ -328,18 +249,18 @@ rm -f {_q(link)}; ln -s {_q(folder, link)}; mv -fT {_q(link, place)}; sync {_q(s
 def activate(home: str, id: str) -> Iterator[StringCommand]:
     """Point ``current`` to a release by one rename, and say so in its RELEASE.json (a good one stays good)."""
     current = f"{home}/current"
-    seen = fact(f'readlink {_q(current)}; grep -c \'"state": "staged"\' {_q(f"{home}/{id}/RELEASE.json")}; true')
+    seen = fact(f'readlink {q(current)}; grep -c \'"state": "staged"\' {q(f"{home}/{id}/RELEASE.json")}; true')
     if seen.split() == [id, "0"]:
         return
     part = f"{current}.part"
-    switch = f"rm -f {_q(part)} && ln -s {_q(id, part)} && mv -fT {_q(part, current)} && sync {_q(home)}"
+    switch = f"rm -f {q(part)} && ln -s {q(id, part)} && mv -fT {q(part, current)} && sync {q(home)}"
     yield StringCommand(guarded(f"{switch} && {releases.mark_command(home, id, 'active', unless=('good',))}", 60))
 
 
 @operation()
 def folders(folders: Sequence[Folder]) -> Iterator[StringCommand]:
     """Make directories with mode and owner; one question, at most one command."""
-    asked = "; ".join(f"stat -c '%F %a %U %G' {_q(f.path)} 2>/dev/null || echo -" for f in folders)
+    asked = "; ".join(f"stat -c '%F %a %U %G' {q(f.path)} 2>/dev/null || echo -" for f in folders)
     seen = fact(asked).splitlines()
     wrong = [
         one
@@ -348,8 +269,7 @@ def folders(folders: Sequence[Folder]) -> Iterator[StringCommand]:
     ]
     if wrong:
         command = " && ".join(
-            f"mkdir -p -m 755 {_q(f.path)} && chown {_q(f'{f.user}:{f.group}')} {_q(f.path)} "
-            f"&& chmod {_q(f.mode, f.path)}"
+            f"mkdir -p -m 755 {q(f.path)} && chown {q(f'{f.user}:{f.group}')} {q(f.path)} && chmod {q(f.mode, f.path)}"
             for f in wrong
         )
         yield StringCommand(guarded(command, 60))
@@ -358,8 +278,8 @@ def folders(folders: Sequence[Folder]) -> Iterator[StringCommand]:
 @operation()
 def absent(paths: Sequence[str]) -> Iterator[StringCommand]:
     """Remove files and links (no directories)."""
-    if fact("; ".join(f"if [ -e {_q(p)} ] || [ -L {_q(p)} ]; then echo there; fi" for p in paths) + "; true"):
-        yield StringCommand(guarded(f"rm -f {_q(*paths)}", 60))
+    if fact("; ".join(f"if [ -e {q(p)} ] || [ -L {q(p)} ]; then echo there; fi" for p in paths) + "; true"):
+        yield StringCommand(guarded(f"rm -f {q(*paths)}", 60))
 
 
 @operation()
@@ -367,7 +287,7 @@ def install(packages: Sequence[str], bundle: str, seconds: int = 900) -> Iterato
     """Install Debian packages from the bundle on the target; also finishes what a power cut interrupted."""
     if not packages:
         return
-    installed = f"dpkg-query -W -f='${{db:Status-Abbrev}}\\n' {_q(*packages)} 2>/dev/null | grep -c '^.i '"
+    installed = f"dpkg-query -W -f='${{db:Status-Abbrev}}\\n' {q(*packages)} 2>/dev/null | grep -c '^.i '"
     question = f"{installed}; dpkg --audit | wc -l; if [ -e {INSTALLING} ]; then echo cut; fi"
     if fact(question).split() == [str(len(set(packages))), "0"]:
         return
@@ -426,16 +346,39 @@ def maria(wants: Sequence[Want]) -> Iterator[StringCommand]:
 def service(units: Sequence[str], enabled: bool = True) -> Iterator[StringCommand]:
     """Units that start with the host (or, ``enabled=False``, are stopped and stay so)."""
     if enabled:
-        state, command = "enabled", f"systemctl enable -q {_q(*units)}"
+        state, command = "enabled", f"systemctl enable -q {q(*units)}"
     else:
-        state, command = "disabled", f"systemctl disable -q --now {_q(*units)}"
+        state, command = "disabled", f"systemctl disable -q --now {q(*units)}"
     asked = "; ".join(
-        f"if systemctl is-enabled -q {_q(u)} 2>/dev/null; then echo enabled; "
-        f"elif systemctl is-active -q {_q(u)}; then echo running; else echo disabled; fi"
+        f"if systemctl is-enabled -q {q(u)} 2>/dev/null; then echo enabled; "
+        f"elif systemctl is-active -q {q(u)}; then echo running; else echo disabled; fi"
         for u in units
     )
     if any(one != state for one in fact(asked).splitlines()):
         yield StringCommand(guarded(command, 60))
+
+
+@operation()
+def withdraw(units: Sequence[str], files: Sequence[str] = ()) -> Iterator[StringCommand]:
+    """Stop units, keep them from starting with the host, remove files of ours (no directories) that made them, and the
+    notes of what they had read (``APPLIED``): who comes back later starts anew.
+    """
+    files = [*files, *(f"{APPLIED}/{one}" for one in units)]
+    asked = [
+        *(f"if systemctl is-enabled -q {q(u)} 2>/dev/null || systemctl is-active -q {q(u)}; then echo {q(u)}; fi"
+          for u in units),
+        *(f"if [ -e {q(p)} ] || [ -L {q(p)} ]; then echo there; fi" for p in files),
+        "true",
+    ]  # fmt: skip
+    seen = fact("; ".join(asked)).splitlines()
+    if not seen:
+        return
+    lines = ["set -e"]
+    if running := [one for one in units if one in seen]:
+        lines.append(f"systemctl disable -q --now {q(*running)}")
+    if files:
+        lines.append(f"rm -f {q(*files)}")
+    yield StringCommand(guarded("\n".join([*lines, "systemctl daemon-reload", "sync"]), 180))
 
 
 @operation()
@@ -451,18 +394,20 @@ def restart_if_stale(
     names the note of what was applied, for a unit that several recipes restart. ``reload``: the files are read anew
     without a restart. ``clean``: caches of the old state, removed while the unit is down.
     """
-    verb = f"{'reload' if reload else 'restart'} {_q(unit)}"
+    verb = f"{'reload' if reload else 'restart'} {q(unit)}"
     if clean:
-        verb = f"stop {_q(unit)} && rm -rf -- {_q(*clean)} && systemctl start {_q(unit)}"
-    applied = f"{STATE}/applied/{mark or unit}"
-    now = fact(f"cat {_q(*paths)} 2>/dev/null | sha256sum | cut -c1-64")
-    seen = fact(f"systemctl is-active -q {_q(unit)} && cat {_q(applied)} 2>/dev/null || echo stale")
+        verb = f"stop {q(unit)} && rm -rf -- {q(*clean)} && systemctl start {q(unit)}"
+    applied = f"{APPLIED}/{mark or unit}"
+    digest = f"cat {q(*paths)} 2>/dev/null | sha256sum | cut -c1-64"
+    now, _, seen = fact(
+        f"{digest}; systemctl is-active -q {q(unit)} && cat {q(applied)} 2>/dev/null || echo stale"
+    ).partition("\n")
     if seen == now:
         return
     yield StringCommand(
         guarded(
-            f"systemctl daemon-reload && {{ {check}; }} && systemctl {verb} && mkdir -p {STATE}/applied "
-            f"&& echo {now} > {_q(applied)}.part && sync {_q(applied)}.part && mv -f {_q(f'{applied}.part', applied)}",
+            f"systemctl daemon-reload && {{ {check}; }} && systemctl {verb} && mkdir -p {APPLIED} "
+            f"&& echo {now} > {q(applied)}.part && sync {q(applied)}.part && mv -f {q(f'{applied}.part', applied)}",
             seconds,
         )
     )

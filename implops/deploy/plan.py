@@ -7,7 +7,7 @@ import hmac
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from implops.bundle import Bundle
 from implops.deploy.recipes import BUNDLE, Recipe, wanted
@@ -35,12 +35,13 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """Steps in an order in which each stands behind those it needs. ``release``: the plan of a rollback goes back to
-    this one.
+    """Steps in an order in which each stands behind those it needs. ``call``: what of each recipe is carried out.
+    ``release``: the plan of a rollback goes back to this one.
     """
 
     site: Site
     steps: tuple[Step, ...]
+    call: Literal["install", "rollback", "undo"] = "install"
     release: str = ""
 
     def step(self, id: str) -> Step:
@@ -52,7 +53,8 @@ class Plan:
     def order(self, step: Step, run: str, mode: str) -> dict[str, Any]:
         """The message for the worker. Holds secrets: it goes to its standard input and nowhere else."""
         recipe, host = step.recipe, step.host
-        call, params = ("rollback", recipe.rollback_params) if self.release else ("install", recipe.params)
+        params = {"install": recipe.params, "rollback": recipe.rollback_params, "undo": recipe.undo_params}[self.call]
+        probes = recipe.gone if self.call == "undo" else recipe.verify
         data = {
             **params(self.site, host),
             "release": self.release,
@@ -66,9 +68,9 @@ class Plan:
             "host": host.name,
             "path": str(recipe.path),
             "mode": mode,
-            "call": call,
+            "call": self.call,
             "data": reveal(data),
-            "probes": [one.plain() for one in recipe.verify(self.site, host)],
+            "probes": [one.plain() for one in probes(self.site, host)],
         }
 
     def parameters(self) -> dict[str, dict[str, str]]:
@@ -146,7 +148,29 @@ def back(site: Site, recipes: dict[str, Recipe], release: str, hosts: Iterable[s
             steps.append(Step(recipe, host, tuple(one.id for one in steps[-1:]), ()))
     if not steps:
         raise InputError("rollback.no_system", site=site.path.name)
-    return Plan(site, tuple(steps), release)
+    return Plan(site, tuple(steps), "rollback", release)
+
+
+def undo(made: Plan, words: Sequence[str]) -> Plan:
+    """The steps of a site's plan that ``words`` name (``RECIPE`` or ``RECIPE@HOST``; none: all of them), backwards:
+    what needs a step is undone before it.
+
+    Raises InputError for an unknown word, a recipe that cannot be undone, and a step that another one still needs.
+    """
+    ids = {one.id for one in made.steps}
+    for word in words:
+        if not any(word in (one.id, one.recipe.id) for one in made.steps):
+            raise InputError("undo.unknown", word=word, known=" ".join(sorted(ids)))
+    chosen = [one for one in made.steps if not words or {one.id, one.recipe.id} & set(words)]
+    picked = {one.id for one in chosen}
+    for one in chosen:
+        if not one.recipe.can_undo:
+            raise InputError("undo.no_undo", recipe=one.recipe.id)
+    for other in made.steps:
+        if other.id not in picked and (needed := sorted(picked & set(other.needs))):
+            raise InputError("undo.needed", step=needed[0], by=other.id)
+    after = {one.id: tuple(other.id for other in chosen if one.id in other.needs) for one in chosen}
+    return Plan(made.site, tuple(replace(one, needs=after[one.id]) for one in reversed(chosen)), "undo")
 
 
 def _sorted(steps: dict[str, Step]) -> Iterable[Step]:

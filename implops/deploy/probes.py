@@ -50,10 +50,11 @@ def http(address: str, port: int, path: str, *, status: int = 200, deadline_s: i
     return Probe(f"http:{address}:{port}{path}", f"timeout 15 bash -c {shlex.quote(ask)} 2>&1", deadline_s)
 
 
-def script(probes: list[dict[str, Any]], *, patient: bool) -> str:
+def script(probes: list[dict[str, Any]], *, patient: bool, flush: bool = False) -> str:
     """One sh script that asks all probes: a line ``INDEX ok|bad MILLISECONDS`` each; exit status 1 when one is bad.
 
     ``patient`` waits for deadlines and stability (after an install); otherwise each probe is asked once (a skip).
+    ``flush``: when all are good, everything that the host has not written to its disks yet is.
     """
     lines = ["bad=0", "clock() { awk '{print int($1 * 1000)}' /proc/uptime; }"]
     for number, probe in enumerate(probes):
@@ -67,4 +68,6 @@ def script(probes: list[dict[str, Any]], *, patient: bool) -> str:
             f'echo "{number} $state $(($(clock) - began))"',
             'if [ "$state" = bad ]; then bad=1; printf "%.2000s\\n" "$said" >&2; fi',
         ]
+    if flush:
+        lines.append("[ $bad = 1 ] || sync")
     return "\n".join([*lines, "exit $bad"])

@@ -15,6 +15,9 @@ A recipe file holds, besides its one-line docstring:
 ``drain(site, host, away)``     optional: sh (as root on ``host``) that lets no new request go from there to the hosts
                                 ``away``, for the time in which they are changed; with none of them, to all again
 ``units(site, host)``           optional, with META["system"]: services that hold the database open
+``undo()``                      optional: stop what ``install`` started, remove what it wrote; data stay in their place
+``undo_params(site, host)``     optional: what it gets instead of ``params``; no secret, no file of the vendor's
+``leaves(site, host)``          optional: directories that it leaves, for the reader
 ``verify(site, host)``          probes (implops/deploy/probes.py) that must hold afterwards
 
 In ``install``, ``host.data`` also has ``packages``, ``bundle`` (folder on the target), ``run`` and ``templates``
@@ -25,6 +28,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import shlex
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +36,7 @@ from types import ModuleType
 from typing import Any
 
 from implops import kit, texts
+from implops.deploy import probes
 from implops.deploy.probes import Probe
 from implops.errors import KitError
 from implops.facts.planned import Planned
@@ -78,6 +83,21 @@ class Recipe:
 
     def rollback_params(self, site: Site, host: Host) -> dict[str, Any]:
         return dict(self._ask("rollback_params", {}, site, host))
+
+    @property
+    def can_undo(self) -> bool:
+        return hasattr(self.module, "undo")
+
+    def undo_params(self, site: Site, host: Host) -> dict[str, Any]:
+        return dict(self._ask("undo_params", {}, site, host))
+
+    def leaves(self, site: Site, host: Host) -> list[str]:
+        return list(self._ask("leaves", [], site, host))
+
+    def gone(self, site: Site, host: Host) -> list[Probe]:
+        """What must hold once it is undone: none of its services runs."""
+        names = [one.name for one in self.sets(site, host) if one.kind == "service"]
+        return [probes.shell(f"stopped:{name}", f"! systemctl is-active -q {shlex.quote(name)}") for name in names]
 
     def units(self, site: Site, host: Host) -> list[str]:
         return list(self._ask("units", [], site, host))

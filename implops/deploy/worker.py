@@ -37,7 +37,7 @@ from implops.remote import Connection, ConnectionLost, connect  # noqa: E402
 from implops.secrets import Secret, redactor  # noqa: E402
 from implops.site import Site, load  # noqa: E402
 
-# A command ends itself on the target (ops.guarded: up to 900 s and 60 s of waiting); this is the fence around it.
+# A command ends itself on the target (shell.guarded: up to 900 s and 60 s of waiting); this is the fence around it.
 COMMAND_SECONDS = 1100.0
 _OUTPUT_KEPT = 4000
 
@@ -172,8 +172,7 @@ class Worker:
                 if order["mode"] == "run" and answer["error"] and not answer["changed"]:
                     answer |= {"error": None, "probes": []}
                     self._verify(host.connector.connection, order, answer, patient=True)
-            if answer["error"] is None and answer["changed"]:
-                # The journal will say that this step is done: a power cut must not take it back.
+            if answer["error"] is None and answer["changed"] and not order["probes"]:
                 host.connector.connection.run("sync", timeout=COMMAND_SECONDS, sudo=True)
         except ImplopsError as error:
             params = {name: str(value) for name, value in error.params.items()}
@@ -293,8 +292,10 @@ class Worker:
         if not order["probes"]:
             return
         waits = sum(one["deadline_s"] + one["stable_s"] + 25 for one in order["probes"])
-        script = probes.script(order["probes"], patient=patient)
-        result = connection.run(script, timeout=float(waits + 30), sudo=True)
+        # The journal will say that this step is done: a power cut must not take it back.
+        flush = bool(answer["changed"])
+        script = probes.script(order["probes"], patient=patient, flush=flush)
+        result = connection.run(script, timeout=waits + (COMMAND_SECONDS if flush else 30.0), sudo=True)
         states = {}
         for line in result.text.splitlines():
             words = line.split()

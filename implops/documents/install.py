@@ -1,10 +1,12 @@
 """安装部署记录单 (F3): what was installed on what grounds, every step with its changes, every module's answer.
 
-Also for runs that failed, were interrupted, resumed or rolled back, and for rollbacks. From the store only.
+Also for runs that failed, were interrupted, resumed or rolled back, for rollbacks, and for what was undone. From the
+store only.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from implops import texts
@@ -14,7 +16,7 @@ from implops.store import Event, Store
 from implops.units import format_size
 
 KIND = "INST"
-VERBS = ("deploy", "rollback")
+VERBS = ("deploy", "rollback", "undo")
 
 Row = tuple[Cell | str, ...]
 _STATES: dict[str, State] = {
@@ -26,6 +28,8 @@ _GATES: dict[str, State] = {"pass": "pass", "skip": "skip", "override": "warn"}
 def build(store: Store, run: str, number: str, language: Language) -> Document:
     """The record of one run. Raises InputError when the store has no such deployment or rollback."""
     frame = Frame.of(store, run, VERBS, number, language)
+    if frame.verb == "undo":
+        return _undo(frame)
     back = frame.verb == "rollback"
     parts: list[Part] = [_release(frame)]
     if not back:
@@ -40,17 +44,33 @@ def build(store: Store, run: str, number: str, language: Language) -> Document:
         parts.append(access)
     if not back:
         parts.append(_packages(frame))
-    steps = _last_steps(frame)
-    totals = frame.say(
-        "form_install.totals",
-        steps=len(steps),
-        good=sum(one["state"] in ("good", "kept") for one in steps),
-        changed=sum(one["changed"] for one in steps),
-        modules=len(_asked(frame)),
-        passed=sum(one["state"] != "fail" for one in _asked(frame)),
-    )
+    modules = len(_asked(frame))
+    passed = sum(one["state"] != "fail" for one in _asked(frame))
+    totals = frame.say("form_install.totals", **_counted(frame), modules=modules, passed=passed)
     title = frame.say("form_install.title_rollback" if back else "form_install.title")
     return frame.document(KIND, title, tuple(parts), totals=totals, landscape=True)
+
+
+def _counted(frame: Frame) -> dict[str, int]:
+    steps = _last_steps(frame)
+    good = sum(one["state"] in ("good", "kept") for one in steps)
+    return {"steps": len(steps), "good": good, "changed": sum(one["changed"] for one in steps)}
+
+
+def _undo(frame: Frame) -> Document:
+    """What was taken away, and what stays where it was."""
+    columns = _columns(frame, ("host", 0.7, ""), ("step", 1.6, ""), ("left", 5, ""))
+    rows = [
+        (one["host"], _named({"recipe": one["step"].partition("@")[0]}, frame), mono(one["path"]))
+        for one in frame.started.payload["leaves"]
+    ]
+    reason = frame.say("form_install.undo_reason", reason=frame.started.payload["reason"])
+    parts: list[Part] = [replace(_steps(frame), title=frame.say("form_install.undo_steps"), note="")]
+    if faults := _faults(frame):
+        parts.append(faults)
+    parts.append(Table(frame.say("form_install.left"), columns, tuple(rows), note=reason))
+    totals = frame.say("form_install.totals_undo", **_counted(frame))
+    return frame.document(KIND, frame.say("form_install.title_undo"), tuple(parts), totals=totals, landscape=True)
 
 
 def _columns(frame: Frame, *described: tuple[str, float, str]) -> tuple[Column, ...]:

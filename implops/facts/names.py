@@ -33,7 +33,7 @@ class Answer:
 class Names(Fact, section="names", trip=2):
     """``resolved``: what the host's own resolver says. ``answers``: what each name server says to it."""
 
-    resolved: dict[str, str] | Unknown  # name -> address, "" when it is not found
+    resolved: dict[str, str] | Unknown  # name -> its address (several: by spaces), "" when it is not found
     answers: dict[tuple[str, str, str], Answer | Unknown] | Unknown  # (server, protocol, question) ->
 
     @classmethod
@@ -56,7 +56,9 @@ class Names(Fact, section="names", trip=2):
     def read(cls, section: Section) -> Self:
         def resolved() -> dict[str, str]:
             lines = [line.split(" ") for line in section.all("name")]
-            return {name: address if code == "0" and address != "-" else "" for name, code, address in lines}
+            return {
+                name: found.replace(",", " ") if code == "0" and found != "-" else "" for name, code, found in lines
+            }
 
         return cls(attempt(resolved), attempt(lambda: dict(_answered(line) for line in section.all("answer"))))
 

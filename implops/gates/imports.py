@@ -80,9 +80,9 @@ def standing(store: Store) -> Event | None:
     """The end of the deployment or rollback that the system stands on: every module answered then, and nothing has
     begun since. None when there is no such thing.
     """
-    kinds = [f"{verb}.{what}" for verb in ("deploy", "rollback") for what in ("started", "finished")]
+    kinds = [f"{verb}.{what}" for verb in ("deploy", "rollback", "undo") for what in ("started", "finished")]
     last = max((event for kind in kinds if (event := store.last(kind))), key=lambda one: one.sequence, default=None)
-    if last is None or last.kind.endswith(".started"):
+    if last is None or last.kind.endswith(".started") or last.kind == "undo.finished":
         return None
     if last.payload["conclusion"] != "pass" and last.payload.get("rollback_run"):
         # A deployment that failed went back by itself: what counts is how that ended.

@@ -39,7 +39,9 @@ def require(site: Site, release_sha256: str) -> str:
 
 def _verified(store: Store, release_sha256: str, about: dict[str, str]) -> Event:
     deployed = store.events(kind="deploy.finished")
-    if not deployed or deployed[-1].payload.get("release_sha256") != release_sha256:
+    if not deployed:
+        raise GateRefused("gate.promotion_none", **about)
+    if deployed[-1].payload.get("release_sha256") != release_sha256:
         raise GateRefused("gate.promotion_other", **about)
     if deployed[-1].payload["conclusion"] != "pass":
         raise GateRefused("gate.promotion_bad", **about)

@@ -207,6 +207,10 @@ class Store:
         found = self.events(kind=kind)
         return found[-1] if found else None
 
+    def knows(self, run: str) -> bool:
+        """Whether anything was recorded of a run."""
+        return bool(self.events(run=run))
+
     def broken(self) -> Iterator[int]:
         """Sequence numbers of events that do not fit the chain; none means that nothing was altered."""
         previous, expected = START, 1

@@ -35,6 +35,7 @@ def load_checked(server: Server, found: Checked, *, keep: bool = True) -> Loaded
         import_id=secrets.token_hex(8), skip=frozenset(reject.line for reject in found.rejects),
         rejected=found.tally.rejected, spots=frozenset({0, good // 2, good - 1} if good else ()),
         progress=lambda rows, line: None, keep=keep, logged=tuple(logged(server, one, found.proof.sha256)),
+        suspects=found.suspects,
     )  # fmt: skip
     return load(job)
 

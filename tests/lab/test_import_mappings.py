@@ -14,7 +14,11 @@ import pytest
 from databases import ENGINES, Database, running
 from importer import bring
 
+from implops.baseload import judge, target
+from implops.baseload import source as reading
+from implops.baseload.check import Checked
 from implops.baseload.codec import CODECS
+from implops.baseload.load import Loaded
 from implops.baseload.server import identifier
 
 pytestmark = pytest.mark.lab
@@ -245,3 +249,30 @@ def _writes(one: str, codec: str) -> bool:
         return one.encode(codec).decode(codec) == one and not (codec == "cp932" and one in "\x80\xa0")
     except UnicodeError:
         return False
+
+
+@pytest.mark.parametrize("clean", ["", ", clean: [trim]"], ids=["as it stands", "worked on"])
+def test_keys_too_many_for_memory_are_told_apart_all_the_same(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean: str
+) -> None:
+    """Keys that stand in the table, keys that stand twice in the file, and a key of which only a part does."""
+    for module in (judge, target):
+        monkeypatch.setattr(module, "KEPT_KEYS", 100)
+    monkeypatch.setattr(reading, "BLOCK", 4096)
+    database.sql("create table mat (code varchar(20), name varchar(50), n integer, primary key (code, n))")
+    columns = (f"  code: {{from: 编码, required: true}}\n  name: {{from: 名称{clean}}}\n"
+               "  n: {from: 数, type: int, required: true}\n")  # fmt: skip
+
+    def bringing(*rows: tuple[int, int]) -> tuple[Checked, Loaded | None]:
+        data = "编码,名称,数\n" + "".join(f"K{one},名 {one},{other}\n" for one, other in rows)
+        more = "key: [code, n]\nreject_limit: 9\n"
+        return bring(database.server, write(tmp_path, data.encode(), columns, source=", encoding: utf-8", more=more))
+
+    checked, loaded = bringing(*zip(range(2000), range(2000), strict=True))
+    assert loaded and loaded.inserted == 2000 and checked.rejects == []
+    assert checked.suspects == {("code", "n"): frozenset()}
+    rows = list(zip(range(1999, 4000), range(1999, 4000), strict=True))
+    checked, loaded = bringing(*rows, (5, 5), (3000, 3000), (3000, 3001))
+    told = [(one.line, one.faults[0].code, one.faults[0].params.get("first")) for one in checked.rejects]
+    assert told == [(2, "exists", None), (2003, "exists", None), (2004, "duplicate", 1003)]
+    assert loaded and loaded.inserted == 2001 and database.count("mat") == 4001

@@ -50,9 +50,14 @@ def at_random(site: Site, chance: random.Random) -> str:
     command = [sys.executable, "-m", "implops.cli.main", "deploy", str(site.path), "--yes", *resume(site)]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                env=environment())  # fmt: skip
-    time.sleep(chance.uniform(0.5, 8.0))
     victims = chance.choice(("tool", "worker", "both"))
-    worker = worker_of(process.pid)
+    worker = None
+    if victims != "tool" or chance.random() < 0.7:
+        # Most moments at which steps are carried out, some before.
+        while worker is None and process.poll() is None:
+            worker = worker_of(process.pid)
+            time.sleep(0.05)
+    time.sleep(chance.uniform(0.0, 5.0))
     struck = []
     if process.poll() is None and victims in ("tool", "both"):
         os.kill(process.pid, signal.SIGKILL)
@@ -74,13 +79,14 @@ def finished(site: Site) -> bool:
 def test_killed_sixty_times(deployed: Site, tmp_path_factory: pytest.TempPathFactory) -> None:
     seed = int(os.environ.get("IMPLOPS_KILL_SEED", "20261125"))
     chance = random.Random(seed)
+    count = int(os.environ.get("IMPLOPS_KILL_COUNT", "60"))
     kills: list[str] = []
     rounds = 0
-    while len(kills) < int(os.environ.get("IMPLOPS_KILL_COUNT", "60")):
+    while len(kills) < count:
         rounds += 1
         for site in bare(tmp_path_factory.mktemp(f"kill{rounds}"), deployed):
             number = 0
-            while not finished(site):
+            while not finished(site) and len(kills) < count:
                 # Every other time at a record, further on each time; else at any moment.
                 if len(kills) % 2:
                     number += chance.randint(1, 6)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from power import implops, ssh, write_demo, write_site
+from releases import last, prepare, write
 
 from implops.site import Site
 from implops.store import Store
@@ -177,3 +178,28 @@ def test_5_zones_go_to_the_secondary_alone_and_follow_the_primary(site: Site) ->
     while site.hosts["app2"].address not in ssh(site, "dns2", f"dig +short lis.his.example @{secondary}").stdout:
         assert time.monotonic() < deadline
         time.sleep(1)
+
+
+BEDS = "create table beds (id integer primary key, ward varchar(40) not null);\ninsert into beds values (1, '内科');\n"
+
+
+def test_6_an_upgrade_that_migrated_goes_back_with_the_database_and_nothing_is_lost(site: Site) -> None:
+    new = write(site, "1.1.0", mark="一点一", schema={"003_beds.sql": BEDS})
+    prepare(new)
+    implops("deploy", new.path, "--yes", timeout=600)
+    assert sql(site, "select count(*) from implops.schema_log") == "3"
+    sql(site, "insert into beds values (2, '外科')")
+    saved = str(last(new, "database.saved")["run"])
+    implops("rollback", new.path, "--yes", "--with-database", saved, timeout=600)
+    restored = last(new, "database.restored")
+    assert restored["verdict"] == "equal"
+    assert sql(site, "select count(*) from implops.schema_log") == "2"
+    assert sql(site, "show tables like 'beds'") == ""
+    # What was written since lies in the database as it was.
+    assert sql(site, f"select group_concat(ward order by id) from `{restored['kept']}`.beds") == "内科,外科"
+    for host in ("app1", "app2"):
+        assert ssh(site, host, "readlink /opt/implops/releases/his/current").stdout.startswith("1.0.0-")
+    # Everybody may do what they could before, and nothing more.
+    insert = "insert into implops_import_log values ('a','b','c','d',1,1,1,1,2,'e','f',now())"
+    assert "done" in as_app(site, "app1", insert).stdout
+    assert "denied" in as_app(site, "app2", "create table t (a int)").stdout

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from power import free_network, implops, ssh
+from releases import notes
 
 from implops.site import Site, load
 from implops.store import Store
@@ -35,21 +36,22 @@ SERVER = r"""#!/usr/bin/perl
 use strict; use warnings; use IO::Socket::INET;
 my %conf; open(my $file, '<', 'conf/server.properties') or die "no configuration: $!";
 while (<$file>) { chomp; my ($name, $value) = split /=/, $_, 2; $conf{$name} = $value if defined $value }
+my $asked = 0;
 my $socket = IO::Socket::INET->new(LocalPort => $conf{port}, Listen => 20, ReuseAddr => 1) or die "port: $!";
 open(my $note, '>>', "$ENV{HOME}/started") or die "shared: $!"; print $note "VERSION\n"; close $note;
 while (my $client = $socket->accept) {
     my $line = <$client> // ''; while (<$client>) { last if /^\r?\n$/ }
     my $body = "VERSION as $conf{who} with " . join(' ', @ARGV) . "\n";
-    my $status = STATUS;
+    my $status = FAULT;
     print $client "HTTP/1.0 $status OK\r\nContent-Length: " . length($body) . "\r\n\r\n$body"; close $client;
 }
 """
 CONFIG = "port={{ port }}\nwho={{ name }}@{{ host }}\nsecret={{ hosts.app1 }}\n"
 
 
-def archive(path: Path, version: str, status: int = 200) -> None:
+def archive(path: Path, version: str, status: int = 200, fault: str = "STATUS") -> None:
     """``his-VERSION/bin/server``, as vendors pack it: one folder that holds everything."""
-    body = SERVER.replace("VERSION", version).replace("STATUS", str(status)).encode()
+    body = SERVER.replace("VERSION", version).replace("FAULT", fault).replace("STATUS", str(status)).encode()
     with tarfile.open(path, "w:gz") as tar:
         for name, data, mode in ((f"his-{version}/bin/server", body, 0o755), (f"his-{version}/README", b"-", 0o644)):
             entry = tarfile.TarInfo(name)
@@ -157,6 +159,33 @@ def test_3_a_module_that_does_not_hold_is_named_with_what_was_found(program: Sit
         assert word in done.stdout
     for old, new in edits:
         site = change(site, new, old)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("version", "fault"),
+    [
+        # Every other question is answered with 503, for ever.
+        ("1.2", "STATUS == 200 && $asked++ % 2 ? 503 : STATUS"),
+        # It comes up, answers, and is gone before it has held for as long as it must; systemd starts it again.
+        ("1.3", "time - $^T > 1 ? exit(1) : STATUS"),
+    ],
+    ids=["flapping", "dying"],
+)
+def test_3a_a_program_that_does_not_hold_is_left_for_the_last_good_one(program: Site, version: str, fault: str) -> None:
+    text = program.path.read_text(encoding="utf-8")
+    archive(program.base / "release" / f"his-{version}.tgz", version, fault=fault)
+    site = change(change(program, text.partition("version: ")[2][:5], f'"{version}"'),
+                  text.partition("artifact: release/")[2].partition("\n")[0], f"his-{version}.tgz")  # fmt: skip
+    said = deploy(site, code=1)
+    assert "已回滚到 1.0-" in said
+    known = ssh(site, "app1", "sudo -n sh -c 'cat /opt/implops/releases/his/*/RELEASE.json'").stdout
+    assert {state for id, state in notes(known).items() if id.startswith(version)} == {"bad"}
+    assert ssh(site, "app1", "readlink /opt/implops/releases/his/current").stdout.startswith("1.0-")
+    # A system that went back is one that can be worked with.
+    implops(
+        "verify", change(change(site, f'"{version}"', '"1.0"'), f"his-{version}.tgz", "his-1.0.tgz").path, timeout=300
+    )
 
 
 VNU = ("26.9.16", "26.9.27")

@@ -141,6 +141,7 @@ def test_2_a_bad_canary_stays_alone_and_goes_back(site: Site) -> None:
     with users(site):
         done = implops("deploy", site.path, "--yes", code=1, timeout=600)
     assert "没有继续更新其余主机" in done.stderr
+    assert "app1:没有恢复正常,各入口暂不分给请求" in done.stderr
     assert current(site, "app1") == current(site, "app2") == before
     assert "1.0.2" not in ssh(site, "app2", f"ls {HOME}").stdout
     assert last(site, "rollback.finished")["switched"] == ["app1"]

@@ -7,6 +7,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+from implops.baseload.fingerprint import md5_sum
 from implops.baseload.mapping import Mapping
 from implops.baseload.proof import prove
 from implops.baseload.rows import Known, Reader
@@ -67,7 +68,7 @@ class Read:
         self.mapping._path = folder / "m.yml"
         if prove_first:
             prove(self.mapping)
-        self.reader = Reader(self.mapping, fit(self.mapping, table), known or {}, taken or {}, hashed=True,
+        self.reader = Reader(self.mapping, fit(self.mapping, table), known or {}, taken or {}, fingerprint=md5_sum,
                              suspicious=suspicious)  # fmt: skip
         self.sent = b"".join(block.data for block in self.reader.blocks())
         text = io.StringIO(self.sent.decode(), newline="")

@@ -102,7 +102,8 @@ DB1 = "db1.his.example"
         # No server answers (DNS04 says so): shown for what it is.
         ("0 10.77.1.11", "timeout", "pass", "10.77.1.11", "from_hosts_file"),
         ("0 10.77.1.11", "Connection refused", "pass", "10.77.1.11", "from_hosts_file"),
-        # The zone is right, /etc/hosts is wrong: programs get what /etc/hosts says.
+        # The zone is right, /etc/hosts is wrong, or has the name twice: programs get what /etc/hosts says.
+        ("0 10.77.1.11,10.9.9.8", address_of(DB1, "10.77.1.11"), "fail", "10.77.1.11 10.9.9.8", ""),
         ("0 10.9.9.8", address_of(DB1, "10.77.1.11"), "fail", "10.9.9.8", ""),
         ("2 -", "timeout", "fail", "—", ""),
         # Neither a name nor an answer about another one is an answer.

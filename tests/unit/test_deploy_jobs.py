@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from implops.deploy import ops
+from implops.deploy import probes, shell
 
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(ops, "JOBS", str(tmp_path / "jobs"))
-    monkeypatch.setattr(ops, "GUARD", str(tmp_path / "running"))
+    monkeypatch.setattr(shell, "JOBS", str(tmp_path / "jobs"))
+    monkeypatch.setattr(shell, "GUARD", str(tmp_path / "running"))
     return tmp_path
 
 
@@ -24,7 +24,7 @@ def sh(command: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_job_outlives_who_started_it_and_runs_once(place: Path) -> None:
     log, go = place / "log", place / "go"
-    command = ops.job(f"echo began >> {log}; while [ ! -e {go} ]; do sleep 0.05; done; echo said; exit 7", 60)
+    command = shell.job(f"echo began >> {log}; while [ ! -e {go} ]; do sleep 0.05; done; echo said; exit 7", 60)
     first = subprocess.Popen(["sh", "-c", command], stdout=subprocess.PIPE)
     while not log.exists():
         time.sleep(0.02)
@@ -42,7 +42,7 @@ def test_a_job_outlives_who_started_it_and_runs_once(place: Path) -> None:
 
 
 def test_a_job_of_before_the_host_was_started_again_is_none(place: Path) -> None:
-    command = ops.job(f"echo ran >> {place}/log", 60)
+    command = shell.job(f"echo ran >> {place}/log", 60)
     folder = place / "jobs" / command.partition("\n")[0].rpartition("/")[2]
     folder.mkdir(parents=True)
     (folder / "boot").write_text("another boot\n", encoding="utf-8")
@@ -52,13 +52,29 @@ def test_a_job_of_before_the_host_was_started_again_is_none(place: Path) -> None
 
 
 def test_only_one_at_a_time_changes_a_host(place: Path) -> None:
-    slow = ops.job(f"sleep 0.5; echo slow >> {place}/log", 60)
+    slow = shell.job(f"sleep 0.5; echo slow >> {place}/log", 60)
     one = subprocess.Popen(["sh", "-c", slow])
     time.sleep(0.2)
-    assert sh(ops.guarded(f"echo quick >> {place}/log", 10)).returncode == 0
+    assert sh(shell.guarded(f"echo quick >> {place}/log", 10)).returncode == 0
     one.wait(30)
     assert (place / "log").read_text(encoding="utf-8") == "slow\nquick\n"
 
 
 def test_what_takes_too_long_is_ended_by_the_host(place: Path) -> None:
-    assert sh(ops.job("sleep 20", 1)).returncode == 124
+    assert sh(shell.job("sleep 20", 1)).returncode == 124
+
+
+def test_what_was_changed_is_flushed_when_it_holds_and_only_then(tmp_path: Path) -> None:
+    noted = tmp_path / "synced"
+    (tmp_path / "sync").write_text(f"#!/bin/sh\ntouch {noted}\n", encoding="ascii")
+    (tmp_path / "sync").chmod(0o755)
+
+    def asked(command: str, flush: bool) -> int:
+        one = probes.shell("x", command, deadline_s=0).plain()
+        return sh(f"PATH={tmp_path}:$PATH\n{probes.script([one], patient=True, flush=flush)}").returncode
+
+    assert asked("false", flush=True) == 1
+    assert asked("true", flush=False) == 0
+    assert not noted.exists()
+    assert asked("true", flush=True) == 0
+    assert noted.exists()

@@ -189,3 +189,42 @@ def test_a_scram_verifier_is_the_one_of_the_rfc() -> None:
         "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$"
         "WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU="
     )
+
+
+def test_every_recipe_can_be_undone_and_backwards(site: Site) -> None:
+    found = recipes.load(site.base)
+    assert [one.id for one in found.values() if not one.can_undo] == []
+    made = plan.make(site, found)
+    back = plan.undo(made, [])
+    order = [one.id for one in back.steps]
+    assert sorted(order) == sorted(one.id for one in made.steps)
+    for step in made.steps:
+        assert all(order.index(step.id) < order.index(need) for need in step.needs)
+        assert all(step.id in back.step(need).needs for need in step.needs)
+
+
+def test_undoing_asks_for_no_secret_and_no_file_of_the_vendor(site: Site) -> None:
+    back = plan.undo(plan.make(site, recipes.load(site.base)), [])
+    assert site.system
+    assert not site.system.artifact.exists()
+    assert not (site.base / "secrets").exists()
+    for step in back.steps:
+        order = back.order(step, "RUN", "run")
+        assert order["call"] == "undo"
+        assert all(one["id"].startswith("stopped:") for one in order["probes"])
+
+
+@pytest.mark.parametrize(
+    ("words", "key"), [(["tomcat"], "app_war@app1"), (["os_base@db1"], "@db1"), (["apache"], "apache")]
+)
+def test_what_cannot_be_undone_alone_is_refused(site: Site, words: list[str], key: str) -> None:
+    with pytest.raises(InputError, match=key):
+        plan.undo(plan.make(site, recipes.load(site.base)), words)
+
+
+def test_the_hosts_file_without_our_block_still_has_the_host_itself() -> None:
+    os_base = recipes.load(None)["os_base"].module
+    mine = "127.0.0.1\tlocalhost\n"
+    text = os_base.hosts_file(f"{mine}127.0.1.1\tdb1\n", ["db1"], [["10.77.1.11", "db1"], ["10.77.1.12", "app1"]])
+    assert os_base.without_block(text, "db1") == f"{mine}127.0.1.1\tdb1\n"
+    assert os_base.without_block(f"{mine}10.77.1.11 db1 # by hand\n", "db1") == f"{mine}10.77.1.11 db1 # by hand\n"

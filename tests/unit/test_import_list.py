@@ -6,6 +6,7 @@ from pathlib import Path
 
 from implops.baseload.batch import Batch
 from implops.baseload.check import Checked
+from implops.baseload.fingerprint import md5_sum
 from implops.baseload.load import Loaded
 from implops.baseload.mapping import Mapping
 from implops.baseload.proof import prove
@@ -38,7 +39,7 @@ def batch(folder: Path, data: bytes) -> Batch:
     )
     mapping._path = folder / "kind.yml"
     proof, cells = prove(mapping), fit(mapping, TABLE)
-    reader = Reader(mapping, cells, {}, {}, hashed=True, spots=frozenset([0]))
+    reader = Reader(mapping, cells, {}, {}, fingerprint=md5_sum, spots=frozenset([0]))
     assert sum(one.rows for one in reader.blocks()) == reader.tally.good
     spots = [{"line": line, "key": values, "source": values, "target": values} for line, values in reader.spotted]
     tally = reader.tally

@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from implops.baseload.engines.mariadb import MariaDB
+from implops.baseload.fingerprint import lookup3_sum
 from implops.baseload.mapping import Mapping
 from implops.baseload.rows import Reader
-from implops.baseload.stream import Stream, plain, quoted, trie
+from implops.baseload.stream import Stream, plain, trie
 from implops.baseload.target import Table, TableColumn, fit
 from implops.baseload.witness import General, Part, Plain, Witness
 from implops.errors import DataError
@@ -66,11 +68,11 @@ def fast(one: Mapping, skip: frozenset[int] = frozenset()) -> tuple[Stream, Plai
     places = [1, 2, 3, 0]  # of the file's columns in the mapping
     ordered = [cells[place] for place in places]
     order = [places.index(place) for place in range(4)]
-    return Stream(one, ordered, KNOWN, skip), Plain(one, ordered, order, skip, frozenset({0}))
+    return Stream(one, ordered, KNOWN, skip), Plain(one, ordered, order, skip, frozenset({0}), lookup3_sum)
 
 
 def reader(one: Mapping) -> Reader:
-    return Reader(one, fit(one, TABLE), KNOWN, {}, hashed=True, spots=frozenset({0}))
+    return Reader(one, fit(one, TABLE), KNOWN, {}, fingerprint=lookup3_sum, spots=frozenset({0}))
 
 
 def account(part: Part) -> tuple[object, ...]:
@@ -134,5 +136,30 @@ def test_a_trie_matches_its_codes_and_nothing_else(codes: set[str], other: str) 
     assert bool(pattern.fullmatch(other)) == (other in codes)
 
 
-def test_a_bare_null_is_quoted_for_mariadb() -> None:
-    assert quoted(b'M1,NULL,"a ""b"""\n', ",") == b'"M1","NULL","a ""b"""\n'
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ('M1,NULL,"a ""b",\n', '"M1","NULL","a ""b",NULL\n'),
+        ("M1,,,x\n", "M1,NULL,NULL,x\n"),
+        (",,,\n,a,,\nb,,,c\n", "NULL,NULL,NULL,NULL\nNULL,a,NULL,NULL\nb,NULL,NULL,c\n"),
+        ('"",a\nb,"c\nd"\n', 'NULL,"a"\n"b","c\nd"\n'),
+        ('""\n"a"\n', 'NULL\n"a"\n'),
+    ],
+)
+def test_mariadb_gets_null_by_name_and_the_word_in_quotes(given: str, sent: str) -> None:
+    assert MariaDB(Path("/nowhere"), 3306, "his", "x", "db1").sent(given.encode(), ",").decode() == sent
+
+
+@given(
+    st.lists(st.lists(st.sampled_from(["", "a", "NULL", '"', "甲,", "NULLx", " "]), min_size=3, max_size=3), min_size=1)
+)
+def test_what_mariadb_gets_reads_as_what_was_given(rows: list[list[str]]) -> None:
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer, lineterminator="\n").writerows(rows)
+    sent = MariaDB(Path("/nowhere"), 3306, "his", "x", "db1").sent(buffer.getvalue().encode(), ",").decode()
+    read = [
+        [cell if cell != "NULL" else "" for cell in row]
+        for row in csv.reader(sent.replace('"NULL"', "null").split("\n"))
+        if row
+    ]
+    assert read == [[cell if cell != "NULL" else "null" for cell in row] for row in rows]

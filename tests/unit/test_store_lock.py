@@ -16,15 +16,15 @@ _HOLDER = """
 import sys
 from pathlib import Path
 from implops import lock
-with lock.hold(Path(sys.argv[1]), "deploy", "01RUN", "张工/1042"):
+with lock.hold(Path(sys.argv[1]), "deploy", sys.argv[2], "张工/1042"):
     print("held", flush=True)
     sys.stdin.read()
 """
 
 
-def _other(folder: Path) -> subprocess.Popen[bytes]:
+def _other(folder: Path, run: str = "01RUN") -> subprocess.Popen[bytes]:
     other = subprocess.Popen(
-        [sys.executable, "-c", _HOLDER, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", _HOLDER, str(folder), run], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert other.stdout is not None
     assert other.stdout.readline() == b"held\n"
@@ -57,3 +57,16 @@ def test_a_killed_holder_holds_nothing(site: Site) -> None:
 
 def test_nobody_has_ever_held_it(site: Site) -> None:
     assert lock.holder(site.state) is None
+
+
+def test_what_was_killed_before_its_first_record_is_carried_on_under_its_name(site: Site) -> None:
+    run = "01M8ASGAWBKQW9ZJERZ3C5J8JZ"
+    with _other(site.state, run) as other:
+        assert lock.left_behind(site.state, "deploy", lambda run: False) == ""  # it lives
+        other.kill()
+    assert lock.left_behind(site.state, "deploy", lambda run: False) == run
+    assert lock.left_behind(site.state, "deploy", lambda run: True) == ""  # that one is resumed
+    assert lock.left_behind(site.state, "rollback", lambda run: False) == ""
+    with lock.hold(site.state, "deploy", run, "张工/1042"):
+        pass
+    assert lock.left_behind(site.state, "deploy", lambda run: False) == ""  # it came to its end

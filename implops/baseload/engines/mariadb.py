@@ -7,13 +7,16 @@ sent, and a warning or a missing row rolls back (import design §2.1, §4.5).
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from implops.baseload.fingerprint import md5_sum
 from implops.baseload.server import Server, environment, identifier, private
 from implops.baseload.target import LOG_TABLE, Cell, Table, TableColumn
 from implops.errors import DataError, HostError, InputError
@@ -39,6 +42,7 @@ class MariaDB(Server):
     program, package = "mariadb", "mariadb-client"
     data_on_stdin = False
     json_array = "json_array"
+    unheld = ("--quick",)
 
     @property
     def socket(self) -> Path:
@@ -99,12 +103,13 @@ class MariaDB(Server):
         joined = f"md5(convert(concat_ws(_utf8mb4 x'1f', {values}) using utf8mb4))"
         return f"cast(coalesce(sum(cast(conv(left({joined}, 15), 16, 10) as unsigned)), 0) as char)"
 
-    def _canonical(self, cell: Cell, alias: str) -> str:
+    def fingerprint(self, rows: Sequence[bytes]) -> int:
+        return md5_sum(rows)
+
+    @staticmethod
+    def _canonical(cell: Cell, alias: str) -> str:
         name = alias + identifier(cell.name)
-        if cell.field.required:
-            return name
-        # Not nullif(): a comparison that pads takes a blank for an empty text.
-        return f"if({name} is null or octet_length({name}) = 0, {self.literal(chr(92) + 'N')}, {name})"
+        return name if cell.field.required else f"coalesce({name}, '')"
 
     def repeatable(self, sql: str) -> str:
         """Names in backticks: others have no ANSI_QUOTES. Names hold neither sign, and texts are written in hex."""
@@ -143,21 +148,24 @@ class MariaDB(Server):
         return ""
 
     def copy(self, table: str, cells: Sequence[Cell], delimiter: str, source: str) -> str:
-        given, setting = [], []
-        for number, cell in enumerate(cells):
-            name = identifier(cell.name)
-            if cell.field.required:
-                given.append(name)
-            else:
-                given.append(f"@c{number}")
-                setting.append(f"{name} = if(octet_length(@c{number}) = 0, null, @c{number})")
+        names = ", ".join(identifier(cell.name) for cell in cells)
         return (
             f"load data local infile '{source}' into table {table} character set utf8mb4 "
             f"fields terminated by x'{delimiter.encode().hex()}' optionally enclosed by '\"' escaped by '' "
-            f"lines terminated by x'0a' ({', '.join(given)})"
-            + (f" set {', '.join(setting)}" if setting else "")
-            + ";\nselect concat_ws(char(10), row_count(), @@warning_count);"
+            f"lines terminated by x'0a' ({names});\nselect concat_ws(char(10), row_count(), @@warning_count);"
         )
+
+    def sent(self, rows: bytes, delimiter: str) -> bytes:
+        """An empty cell becomes the bare word NULL, and the word itself stands in quotes. The server would make 0 or
+        0000-00-00 of an empty cell, and asking it of every cell costs a fifth of its time.
+        """
+        if b'"' in rows or b"NULL" in rows:
+            return _nulled(rows, delimiter)
+        mark, null = delimiter.encode(), delimiter.encode() + b"NULL"
+        if mark + mark in rows:  # twice: neighbours share a delimiter
+            rows = rows.replace(mark + mark, null + mark).replace(mark + mark, null + mark)
+        rows = rows.replace(mark + b"\n", null + b"\n").replace(b"\n" + mark, b"\nNULL" + mark)
+        return b"NULL" + rows if rows.startswith(mark) else rows
 
     def stage(self, table: Table, cells: Sequence[Cell]) -> str:
         columns = ", ".join(identifier(cell.name) for cell in cells)
@@ -257,6 +265,13 @@ class MariaDB(Server):
             part, *values = json.loads(line)
             found[part].append(values)
         return found
+
+
+def _nulled(rows: bytes, delimiter: str) -> bytes:
+    given = csv.reader(io.StringIO(rows.decode(), newline=""), delimiter=delimiter)
+    return "".join(
+        delimiter.join('"' + cell.replace('"', '""') + '"' if cell else "NULL" for cell in row) + "\n" for row in given
+    ).encode()
 
 
 def _column(

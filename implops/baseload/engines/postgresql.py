@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from implops.baseload.fingerprint import lookup3_sum
 from implops.baseload.server import Server, environment, identifier, private
 from implops.baseload.target import LOG_TABLE, Cell, Sequencer, Table, TableColumn
 from implops.errors import DataError, HostError, InputError
@@ -20,13 +21,13 @@ if TYPE_CHECKING:
 _CONNECTION = ("could not connect", "connection to server", "terminating connection", "closed the connection")
 _LOCK_TIMEOUT = "55P03"
 _STATE = re.compile(r"\b(?=[A-Z]*[0-9])([0-9A-Z]{5}): (.+)")  # not the word ERROR
-_TEXTS = ("text", "varchar", "bpchar")
 
 
 class PostgreSQL(Server):
     program, package = "psql", "postgresql-client"
     data_on_stdin = True
     json_array = "json_build_array"
+    unheld = ("-v", "FETCH_COUNT=10000")
 
     @property
     def socket(self) -> Path:
@@ -55,7 +56,8 @@ class PostgreSQL(Server):
             "PGCLIENTENCODING": "UTF8",
             "PGCONNECT_TIMEOUT": "15",
             "PGAPPNAME": "implops-import",
-            "PGOPTIONS": "-c standard_conforming_strings=on -c datestyle=ISO,YMD -c lock_timeout=10s",
+            "PGOPTIONS": "-c standard_conforming_strings=on -c datestyle=ISO,YMD -c lock_timeout=10s "
+            "-c client_min_messages=error",  # a notice must not be taken for the reason of a broken session
         }
 
     def opening(self, *, write: bool) -> str:
@@ -86,17 +88,21 @@ class PostgreSQL(Server):
 
     def row_hash(self, cells: Sequence[Cell], alias: str = "") -> str:
         values = ", ".join(self._canonical(cell, alias) for cell in cells)
-        joined = f"md5(convert_to(concat_ws(E'\\x1f', {values}), 'UTF8'))"
-        return f"coalesce(sum(('x' || left({joined}, 15))::bit(60)::bigint), 0)::text"
+        # The server's encoding is UTF8 (describe); the collation says that bytes are hashed.
+        return f"coalesce(sum(hashtextextended(concat_ws(E'\\x1f', {values}) collate \"C\", 0)), 0)::text"
 
-    def _canonical(self, cell: Cell, alias: str) -> str:
-        name = alias + identifier(cell.name)
-        if cell.field.required:
-            return name
-        return f"coalesce(nullif({name}::text, ''), '\\N')" if cell.type in _TEXTS else f"coalesce({name}::text, '\\N')"
+    def fingerprint(self, rows: Sequence[bytes]) -> int:
+        return lookup3_sum(rows)
+
+    @staticmethod
+    def _canonical(cell: Cell, alias: str) -> str:
+        # char(n) without its padding only as text.
+        name = alias + identifier(cell.name) + ("" if cell.type in ("text", "varchar") else "::text")
+        return name if cell.field.required else f"coalesce({name}, '')"
 
     def number(self, cell: Cell, column: str) -> str:
-        return f"{column}::numeric"
+        # sum() of int2, int4 and int8 is exact as it is, and the cast costs.
+        return column if cell.type in ("int2", "int4", "int8") else f"{column}::numeric"
 
     def same(self, one: str, other: str) -> str:
         return f"({one} is not distinct from {other})"
