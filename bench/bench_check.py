@@ -5,12 +5,13 @@
     check    ``implops check --json --no-document``: every check without --deep
 (c) pyinfra facts, (d) an Ansible playbook of the same facts, (e) testinfra, twelve assertions (20 hosts, one round)
 
-At 20 hosts and at 100. Prints tables and ends with one JSON line; ratios are check / floor, medians of wall time.
-``--quick``: 20 hosts, without peers. ``--rounds N``: fewer of them than 5 and 3.
+At 20 hosts and at 100 (``--hosts``). Prints tables and ends with one JSON line; ratios are check / floor, medians of
+wall time.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import resource
@@ -33,6 +34,7 @@ from implops.lab import base
 from implops.site import Site, load
 
 SIZES = {20: 5, 100: 3}  # hosts -> rounds
+OTHER_ROUNDS = 3
 NETWORK = "10.77.240"
 FLOOR = Path(__file__).with_name("floor.py")
 # Exit codes that still mean a whole run: check found faults (1) or could not measure (3); a test failed (1).
@@ -136,25 +138,51 @@ def report(hosts: int, times: dict[str, list[tuple[float, float, int]]]) -> dict
 def main() -> None:
     os.environ.setdefault("IMPLOPS_OPERATOR", "bench/0")
     os.environ["ANSIBLE_NOCOLOR"] = "1"
-    quick = "--quick" in sys.argv
-    if not quick:
+    options = _options()
+    sizes = sorted(set(options.hosts))
+    if not options.no_peers:
         peers.ready()
-    most = int(sys.argv[sys.argv.index("--rounds") + 1]) if "--rounds" in sys.argv else max(SIZES.values())
     line: dict[str, object] = {"bench": "check"}
     cpus = {}
-    for hosts, rounds in SIZES.items():
-        if quick and hosts > 20:
-            continue
-        rounds = min(rounds, most)
-        times = measure(hosts, rounds, others=not quick and hosts == 20)
+    for hosts in sizes:
+        rounds = options.rounds or SIZES.get(hosts, OTHER_ROUNDS)
+        times = measure(hosts, rounds, others=not options.no_peers and hosts == sizes[0])
         line |= {f"{key}_{hosts}": value for key, value in report(hosts, times).items()}
         cpus[hosts] = statistics.median(one[1] for one in times["check"]) - statistics.median(
             one[1] for one in times["floor"]
         )
-    if len(cpus) == 2:
+    if len(sizes) > 1:
         # What each further host costs beyond the floor's share of it: start-up falls out of the difference.
-        line["own_cpu_ms_per_further_host"] = round((cpus[100] - cpus[20]) * 1000 / 80, 1)
+        least, most = sizes[0], sizes[-1]
+        line["own_cpu_ms_per_further_host"] = round((cpus[most] - cpus[least]) * 1000 / (most - least), 1)
     print(json.dumps(line))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example: bench/bench_check.py --hosts 20 --rounds 2 --no-peers    a quick look",
+    )  # fmt: skip
+    parser.add_argument("--hosts", type=_size, nargs="+", default=list(SIZES), metavar="N",
+                        help="sizes of the lab, at least 4 hosts each (default: 20 100)")  # fmt: skip
+    parser.add_argument("--rounds", type=_rounds, metavar="N",
+                        help="rounds of each size (default: 5 at 20 hosts, else 3)")  # fmt: skip
+    parser.add_argument("--no-peers", action="store_true",
+                        help="without pyinfra, Ansible and testinfra, which run at the smallest size")  # fmt: skip
+    return parser.parse_args()
+
+
+def _size(word: str) -> int:
+    # The lab's network has room for these.
+    if not word.isdecimal() or not 4 <= int(word) <= 200:
+        raise argparse.ArgumentTypeError(f"{word}: a number of hosts from 4 to 200")
+    return int(word)
+
+
+def _rounds(word: str) -> int:
+    if not word.isdecimal() or not int(word):
+        raise argparse.ArgumentTypeError(f"{word}: a number of rounds, at least 1")
+    return int(word)
 
 
 if __name__ == "__main__":

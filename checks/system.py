@@ -138,7 +138,7 @@ def complaints(case):
 def leftover(case):
     """What an earlier installation left: packages of planned servers by any name, units of ours, their processes."""
     if case.deployed:
-        return case.good("—", "—")
+        return case.skip("deployed_here")
     software, files = case.fact(Software), case.fact(Services).files
     patterns = families(case.plans("port"))
     found = [name for name in software.packages if any(fnmatchcase(name, one) for one in patterns)]

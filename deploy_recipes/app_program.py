@@ -248,4 +248,5 @@ def undo() -> None:
     d = host.data
     folder = "/etc/systemd/system"
     files = [f"{folder}/multi-user.target.wants/{d.unit}", f"{folder}/{d.unit}", f"{RELEASES}/{d.system}/current"]
+    files.append(f"{ops.APPLIED}/release-{d.system}")
     ops.withdraw([d.unit], files, name="recipe.app_program.undo")

@@ -139,7 +139,7 @@ def undo() -> None:
     d = host.data
     link, current = f"/etc/{d.tomcat}/Catalina/localhost/{d.system}.xml", f"{RELEASES}/{d.system}/current"
     ops.bounded_shell(
-        f"rm -f {link} {current} && sync && systemctl try-restart {d.tomcat}.service",
+        f"rm -f {link} {current} {ops.APPLIED}/release-{d.system} && sync && systemctl try-restart {d.tomcat}.service",
         120,
         unless=f"[ ! -L {link} ] && [ ! -L {current} ]",
         name="recipe.app_war.undo",

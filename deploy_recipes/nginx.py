@@ -139,4 +139,5 @@ def undo() -> None:
     from implops.deploy import ops
 
     files = [f"{ETC}/sites-enabled/implops", f"{ETC}/sites-available/implops", UPSTREAM, CERT, KEY]
+    files.append(f"{ops.APPLIED}/nginx-site")
     ops.withdraw([UNIT], files, name="recipe.nginx.undo")

@@ -217,8 +217,9 @@ def undo() -> None:
     ops.absent([SYSCTL, LIMITS_D], name="recipe.os_base.undo_files")
     conf = "/etc/chrony/chrony.conf"
     pool = "(pool [0-9]\\.debian\\.pool\\.ntp\\.org.*)"
+    notes = f"{ops.APPLIED}/chrony.service {ops.APPLIED}/systemd-timesyncd.service"
     ops.bounded_shell(
-        f"rm -f {CHRONY} {TIMESYNCD}; [ ! -e {conf} ] || sed -i -E 's/^# {pool}/\\1/' {conf}; sync; "
+        f"rm -f {CHRONY} {TIMESYNCD} {notes}; [ ! -e {conf} ] || sed -i -E 's/^# {pool}/\\1/' {conf}; sync; "
         "for one in chrony systemd-timesyncd; do ! systemctl is-active -q $one || systemctl restart $one; done",
         unless=f"[ ! -e {CHRONY} ] && [ ! -e {TIMESYNCD} ]",
         name="recipe.os_base.undo_time",

@@ -323,4 +323,5 @@ def undo() -> None:
     major = host.data.major
     start = ops.File(f"/etc/postgresql/{major}/main/start.conf", "manual\n", user="postgres", group="postgres")
     ops.write([start], name="recipe.postgresql.undo")
-    ops.withdraw([f"postgresql@{major}-main.service"], name="recipe.postgresql.undo")
+    unit = f"postgresql@{major}-main.service"
+    ops.withdraw([unit], [f"{ops.APPLIED}/{unit}.access"], name="recipe.postgresql.undo")

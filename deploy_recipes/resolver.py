@@ -67,7 +67,7 @@ def undo() -> None:
 
     resolved = "/etc/systemd/resolved.conf.d/implops.conf"
     ops.bounded_shell(
-        f"rm {resolved} && systemctl try-restart systemd-resolved.service",
+        f"rm -f {resolved} {ops.APPLIED}/systemd-resolved.service && systemctl try-restart systemd-resolved.service",
         unless=f"[ ! -e {resolved} ]",
         name="recipe.resolver.undo",
     )

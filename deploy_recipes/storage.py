@@ -85,7 +85,7 @@ def undo() -> None:
     from implops.deploy import ops
 
     ops.bounded_shell(
-        f"rm -f {KEYS} {CONF} && sshd -t && systemctl reload ssh.service",
+        f"rm -f {KEYS} {CONF} {ops.APPLIED}/ssh-backup && sshd -t && systemctl reload ssh.service",
         unless=f"[ ! -e {KEYS} ] && [ ! -e {CONF} ]",
         name="recipe.storage.undo",
     )

@@ -37,6 +37,8 @@ from implops.deploy.shell import Want as Want
 from implops.deploy.shell import mariadb as mariadb
 from implops.deploy.shell import psql as psql
 
+# What a unit had read when it was last started, by ``restart_if_stale``.
+APPLIED = f"{STATE}/applied"
 # Shell, in the folder that a tar was unpacked to: what is in it, without a single folder that holds everything.
 _TOP = 'top=.; if [ "$(ls -A | wc -l)" = 1 ] && [ -d "$(ls -A)" ] && [ ! -L "$(ls -A)" ]; then top=$(ls -A); fi'
 
@@ -358,7 +360,10 @@ def service(units: Sequence[str], enabled: bool = True) -> Iterator[StringComman
 
 @operation()
 def withdraw(units: Sequence[str], files: Sequence[str] = ()) -> Iterator[StringCommand]:
-    """Stop units, keep them from starting with the host, remove files of ours (no directories) that made them."""
+    """Stop units, keep them from starting with the host, remove files of ours (no directories) that made them, and the
+    notes of what they had read (``APPLIED``): who comes back later starts anew.
+    """
+    files = [*files, *(f"{APPLIED}/{one}" for one in units)]
     asked = [
         *(f"if systemctl is-enabled -q {q(u)} 2>/dev/null || systemctl is-active -q {q(u)}; then echo {q(u)}; fi"
           for u in units),
@@ -392,7 +397,7 @@ def restart_if_stale(
     verb = f"{'reload' if reload else 'restart'} {q(unit)}"
     if clean:
         verb = f"stop {q(unit)} && rm -rf -- {q(*clean)} && systemctl start {q(unit)}"
-    applied = f"{STATE}/applied/{mark or unit}"
+    applied = f"{APPLIED}/{mark or unit}"
     digest = f"cat {q(*paths)} 2>/dev/null | sha256sum | cut -c1-64"
     now, _, seen = fact(
         f"{digest}; systemctl is-active -q {q(unit)} && cat {q(applied)} 2>/dev/null || echo stale"
@@ -401,7 +406,7 @@ def restart_if_stale(
         return
     yield StringCommand(
         guarded(
-            f"systemctl daemon-reload && {{ {check}; }} && systemctl {verb} && mkdir -p {STATE}/applied "
+            f"systemctl daemon-reload && {{ {check}; }} && systemctl {verb} && mkdir -p {APPLIED} "
             f"&& echo {now} > {q(applied)}.part && sync {q(applied)}.part && mv -f {q(f'{applied}.part', applied)}",
             seconds,
         )

@@ -119,7 +119,7 @@ OTHERS = [
     unit("LIM02", "TasksMax=50"),
     Broken("TIM01", "sto1", "systemctl disable --now chrony 2>/dev/null", f"systemctl enable --now chrony; {HEARS}",
            boots=HEARS),
-    changed("TIM06", "dns1", "/etc/adjtime", "printf '0.0 0 0.0\\n0\\nLOCAL\\n' >/etc/adjtime"),
+    Broken("TIM06", "dns1", "printf '0.0 0 0.0\\n0\\nLOCAL\\n' >/etc/adjtime", "rm /etc/adjtime"),
     changed("SEC05", "dns1", "/etc/login.defs", "sed -Ei 's/^UMASK.*/UMASK 077/' /etc/login.defs"),
     changed("OS08", "dns1", "/etc/hostname", "echo localhost >/etc/hostname", then="hostname -F /etc/hostname"),
     shadowed("MEM08", "db1", "/proc/sys/vm/overcommit_memory", "2", "sed 's/^CommitLimit:.*/CommitLimit: 102400 kB/' "
@@ -166,38 +166,37 @@ def by_hand(site: Site, script: Path, host: str, *words: str) -> str:
 
 def test_every_fix_mends_lasts_and_is_undone(deployed: Site) -> None:
     limit = "      MEM04: {want: 100}"
-    with edited(deployed, (limit, f"{limit}\n      LIM11: {{need: 262144}}")) as site:
+    assert wrong(deployed) == {}
+    with edited(deployed, (limit, f"{limit}\n      LIM11: {{need: 262144}}")) as site, all_broken(site):
+        planted = wrong(site)
+        assert set(planted) == keys(*ALL)
+        before = {host: inside(site, host, LOOK) for host in site.hosts}
+        script = site.base / "fix.sh"
+        done = implops("check", site.path, *ONLY, "--fix-script", script, "--apply", "--yes", code=None)
+        mended = wrong(site)
+        assert set(mended) == keys(*OTHERS), done.stdout
+        for host in site.hosts:
+            if chosen := [one.id for one in OTHERS if one.host == host]:
+                by_hand(site, script, host, "apply", *chosen)
+        for one in OTHERS:
+            inside(site, one.host, one.boots or ":")
         assert wrong(site) == {}
-        with all_broken(site):
-            planted = wrong(site)
-            assert set(planted) == keys(*ALL)
-            before = {host: inside(site, host, LOOK) for host in site.hosts}
-            script = site.base / "fix.sh"
-            done = implops("check", site.path, *ONLY, "--fix-script", script, "--apply", "--yes", code=None)
-            mended = wrong(site)
-            assert set(mended) == keys(*OTHERS), done.stdout
-            for host in site.hosts:
-                if chosen := [one.id for one in OTHERS if one.host == host]:
-                    by_hand(site, script, host, "apply", *chosen)
-            for one in OTHERS:
-                inside(site, one.host, one.boots or ":")
-            assert wrong(site) == {}
 
-            for host in site.hosts:
-                lab.stop(site, host)
-                lab.boot(site, host)
-            for one in ALL:
-                inside(site, one.host, one.again or ":")
-            for one in ALL:
-                inside(site, one.host, one.boots or ":")
-            assert wrong(site) == {}
-
-            undo = "for f in /var/lib/implops/fixes/*/*/undo; do [ ! -e $f ] || sh $f || exit 1; done"
-            for host in site.hosts:
-                inside(site, host, undo)
-            assert {host: inside(site, host, LOOK) for host in site.hosts} == before
-            assert wrong(site) == planted
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and wrong(site):
-            time.sleep(2)
+        for host in site.hosts:
+            lab.stop(site, host)
+            lab.boot(site, host)
+        for one in ALL:
+            inside(site, one.host, one.again or ":")
+        for one in ALL:
+            inside(site, one.host, one.boots or ":")
         assert wrong(site) == {}
+
+        undo = "for f in /var/lib/implops/fixes/*/*/undo; do [ ! -e $f ] || sh $f || exit 1; done"
+        for host in site.hosts:
+            inside(site, host, undo)
+        assert {host: inside(site, host, LOOK) for host in site.hosts} == before
+        assert wrong(site) == planted
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and wrong(deployed):
+        time.sleep(2)
+    assert wrong(deployed) == {}

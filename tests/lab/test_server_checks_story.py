@@ -206,3 +206,32 @@ def test_mariadb_is_asked_as_well(on_mariadb: Site) -> None:
         ("db1", "DB11", "max_allowed_packet"): "1 MiB",
         ("db1", "DB11", "sql_mode"): "—",
     }
+
+
+@pytest.mark.full
+def test_mariadb_without_root_is_asked_over_a_tunnel(on_mariadb: Site) -> None:
+    site, address, kept = on_mariadb, on_mariadb.hosts["db1"].address, on_mariadb.path.read_text(encoding="utf-8")
+    secret = site.base / "secrets" / "db_check"
+    secret.touch(mode=0o600)
+    secret.write_text("only-for-looking-2\n", encoding="ascii")
+    account = f"his_check@'{address}'"
+    on(site, "db1", f"mariadb -e \"create user {account} identified by 'only-for-looking-2'; grant select on *.* to "
+       f"{account}\"; mariadb-tzinfo-to-sql /usr/share/zoneinfo 2>/dev/null | mariadb mysql")  # fmt: skip
+    ssh(site, "db1", "sudo -n sh -c 'mv /etc/sudoers.d /etc/sudoers.kept'")
+    try:
+        site.path.write_text(
+            kept.replace("# check: {role: his_check", "  check: {role: his_check", 1), encoding="utf-8"
+        )
+        found = checked(load(site.path))
+        states = {key[1]: one["state"] for key, one in found.items() if key[0] == "db1" and key[1].startswith("DB")}
+        assert {id for id, state in states.items() if state in ("fail", "warn", "error")} == set()
+        assert (found["db1", "DB01", ""]["actual"], found["db1", "DB05", ""]["actual"]) == ("mariadb 10.11", "100")
+        assert states["DB08"] == "pass"
+        assert kept_nowhere(site, "only-for-looking-2")
+        on(site, "db1", "systemctl stop mariadb")
+        stopped = checked(load(site.path))
+        assert {stopped["db1", id, ""]["note"] for id in ("DB01", "DB05", "DB07")} == {"reason.no_server"}
+    finally:
+        lab.enter(site, "db1", ["mv", "/etc/sudoers.kept", "/etc/sudoers.d"])
+        on(site, "db1", f'systemctl start mariadb; mariadb -e "drop user {account}"')
+        site.path.write_text(kept, encoding="utf-8")

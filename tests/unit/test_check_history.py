@@ -11,11 +11,12 @@ import pytest
 
 from implops import kit
 from implops.check import formats, history, registry
-from implops.check.gather import Seen, _parameters, about, kinds
+from implops.check.gather import Seen, _parameters, about, kinds, scripts_of
 from implops.check.judge import Scene, judge
 from implops.check.limits import Limits
 from implops.check.model import Result, State, Verdict
 from implops.cli.main import main
+from implops.deploy.recipes import planned
 from implops.errors import InputError, SiteError
 from implops.facts.base import Unknown, build
 from implops.facts.script import assemble, load_probe, parse
@@ -26,7 +27,7 @@ from implops.store import Store, record
 NONCE = "0123456789abcdef"
 
 
-@pytest.fixture(scope="module", params=["dash", "bash"])
+@pytest.fixture(scope="module", params=["dash", "bash", "busybox sh"])
 def shell(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -36,7 +37,7 @@ def asked_here(site: Site, shell: str) -> Seen:
     host, probes = site.hosts["db1"], kit.files("checks/probes", None, "*.sh")
     wanted = [kind for kind in kinds() if kind.trip == 1]
     script = assemble([load_probe(k.section, probes, _parameters(k, site, host, [])) for k in wanted], NONCE)
-    done = subprocess.run([shell, "-s"], input=script.encode(), capture_output=True, timeout=60)
+    done = subprocess.run([*shell.split(), "-s"], input=script.encode(), capture_output=True, timeout=60)
     answer = parse(done.stdout, NONCE, [kind.section for kind in wanted])
     facts = {kind: build(kind, answer.sections[kind.section]) for kind in wanted}
     return Seen(host, facts=facts, raw={1: done.stdout}, sent=1, received=2, login_ms=50)
@@ -52,6 +53,15 @@ def test_a_real_shell_answers_what_the_kernel_says(site: Site, shell: str) -> No
     assert kernel.keepalive == int(Path("/proc/sys/net/ipv4/tcp_keepalive_time").read_text(encoding="ascii"))
     assert memory.swappiness == int(Path("/proc/sys/vm/swappiness").read_text(encoding="ascii"))
     assert cpu.count >= 1
+    # Every section came whole, whatever shell printed it.
+    assert [kind.section for kind, one in seen.facts.items() if isinstance(one, Unknown)] == []
+
+
+def test_every_script_is_understood_by_every_shell(site: Site, shell: str) -> None:
+    for host in site.hosts.values():
+        for trip, _, probes in scripts_of(site, planned(site), host, (1, 2, 3)):
+            done = subprocess.run([*shell.split(), "-n"], input=assemble(probes, NONCE).encode(), capture_output=True)
+            assert (done.returncode, done.stderr) == (0, b""), (host.name, trip)
 
 
 def test_stored_answers_are_judged_as_they_were_and_by_new_thresholds(site: Site, store: Store) -> None:
