@@ -72,7 +72,8 @@ def implops(site: Site, *words: str, trace: Path | None = None, code: int = 0) -
     environment = {**os.environ, "IMPLOPS_OPERATOR": "bench/1"}
     if trace:
         trace.mkdir()
-        environment |= {"IMPLOPS_TRACE": str(trace), "PYTHONPATH": str(ROOT / "bench" / "trace")}
+        path = os.pathsep.join([str(ROOT / "bench" / "trace"), *filter(None, [os.environ.get("PYTHONPATH")])])
+        environment |= {"IMPLOPS_TRACE": str(trace), "PYTHONPATH": path}
     began = time.monotonic()
     done = subprocess.run([sys.executable, "-m", "implops.cli.main", *words], cwd=site.base, env=environment,
                           stdin=subprocess.DEVNULL, capture_output=True, text=True)  # fmt: skip

@@ -23,9 +23,9 @@ def operation() -> str:
     """The operation of the recipe that is running, when this is the worker; empty otherwise."""
     if not hasattr(sys.modules["__main__"], "Worker"):
         return ""
-    from pyinfra.context import host, state
+    from pyinfra.context import ctx_host, host, state
 
-    op = host.current_op_hash if host.isset() else None
+    op = host.current_op_hash if ctx_host.isset() else None
     return sorted(state.op_meta[op].names)[0] if op else ""
 
 

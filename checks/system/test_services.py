@@ -2,16 +2,21 @@
 
 import pytest
 
-SERVICES = {
-    "db": [("postgresql@15-main", "postgres")],
-    "app": [("tomcat10", "tomcat"), ("nginx", "www-data")],
-    "dns": [("named", "bind")],
-}
-
 
 def _services(site, host):
-    about = site.hosts[host.backend.hostname]
-    found = [service for role in about.roles for service in SERVICES.get(role, [])]
+    """(unit, account) of every service that the site file asks this host for."""
+    roles, found = site.hosts[host.backend.hostname].roles, []
+    database, web, system = site.database, site.web, site.system
+    if "db" in roles and database and not database.existing:
+        postgresql = (f"postgresql@{database.major}-main", "postgres")
+        found.append(postgresql if database.engine == "postgresql" else ("mariadb", "mysql"))
+    if "app" in roles and web:
+        found += [(f"tomcat{web.tomcat}", "tomcat")] if web.tomcat else []
+        found.append(("nginx", "www-data"))
+    if "app" in roles and system and system.kind != "war":
+        found.append((f"app-{system.name}", f"app-{system.name}"[:32]))
+    if "dns" in roles and site.dns:
+        found.append(("named", "bind"))
     if not found:
         pytest.skip("no service of ours on this host")
     return found

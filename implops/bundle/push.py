@@ -26,8 +26,6 @@ _ASK_SECONDS = 300.0
 # 4 Mbit/s: a slow VPN still brings a bundle; a dead connection is noticed by SSH itself.
 _BYTES_PER_SECOND = 500_000
 _END = "IMPLOPS-END-OF-FILE"
-# Lines "SHA-256 KEY PATH" of what was summed; KEY changes with any change of the file.
-KNOWN, _KEY = f"{STATE}/sums.known", "%i-%s-%C@"
 
 
 @dataclass(frozen=True)
@@ -142,11 +140,12 @@ umask 022
 mkdir -p {BUNDLE}/apt {BUNDLE}/files {STATE} && install -d -m 0700 -o {user} {PLACE}/incoming || exit 1
 cd {PLACE} || exit 1
 df -Pk {PLACE} /usr | tail -n +2
-t=$(mktemp -d) && trap 'rm -rf "$t"' EXIT || exit 1
 echo '== sums'
-{sums_command("$t")}echo '== ready'
+find bundle incoming -type f -exec sha256sum {{}} +
+echo '== ready'
 cat {STATE}/ready 2>/dev/null
 echo '== plan'
+t=$(mktemp -d) && trap 'rm -rf "$t"' EXIT || exit 1
 cat >"$t/Packages" <<'{_END}'
 {index}{_END}
 {{ {apt.update_command("$t", "$t")} 2>&1; }} || {{ echo 'rc 100'; exit 0; }}
@@ -178,35 +177,6 @@ cat >"$t/Packages" <<'{_END}'
         there.sums[path] = sha256
     there.changes = apt.changes(host, int(rc), plan)
     return there
-
-
-def sums_command(scratch: str, known: str = KNOWN) -> str:
-    """Shell, in PLACE: SHA-256 and path of all that lies there.
-
-    What was summed before and was not touched since (inode, size, time of the last change to the nanosecond) is not
-    read again: whoever changes a file changes that time, and what rots on the disk is found when it is used, because
-    apt and the recipes sum what they take.
-    """
-    return f"""touch {known}
-: >"{scratch}/todo"
-find bundle incoming -type f -printf '{_KEY} %p\\n' >"{scratch}/now"
-awk -v todo="{scratch}/todo" 'FILENAME != ARGV[2] {{ sha[substr($0, 66)] = substr($0, 1, 64); next }}
-  $0 in sha {{ print sha[$0] " " $0; next }}
-  {{ print >todo }}' {known} "{scratch}/now" >"{scratch}/sums"
-while read -r key path; do
-  set -- $(sha256sum <"$path") && echo "$1 $key $path" >>"{scratch}/sums"
-done <"{scratch}/todo"
-cp "{scratch}/sums" {known}.part && mv -f {known}.part {known}
-awk '{{ print $1 "  " substr($0, 67 + length($2)) }}' "{scratch}/sums"
-"""
-
-
-def moved_command(sums: str, known: str = KNOWN) -> str:
-    """Shell, in PLACE: what has just been summed in ``incoming`` and moved need not be read again where it lies now."""
-    return f"""touch {known}
-find bundle -type f -printf '{_KEY} %p\\n' | awk 'FILENAME != "-" {{ sha[substr($0, 67)] = substr($0, 1, 64); next }}
-  {{ n = split($0, part, "/"); if (part[n] in sha) print sha[part[n]] " " $0 }}' {sums} - >>{known}
-"""
 
 
 def _room(host: str, there: There, arriving: int, installed: int) -> None:
@@ -245,7 +215,7 @@ if [ -s {STATE}/sums ]; then
   (cd incoming; sha256sum -c --quiet {STATE}/sums 2>/dev/null) | sed 's/^/bad /' | grep . && exit 21
   (cd incoming; chmod 0644 ./*)
 fi
-{moves}{drops}{moved_command(f"{STATE}/sums")}rm -rf incoming
+{moves}{drops}rm -rf incoming
 cat >bundle/apt/Packages.part <<'{_END}'
 {index}{_END}
 mv -f bundle/apt/Packages.part bundle/apt/Packages

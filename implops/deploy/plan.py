@@ -122,6 +122,8 @@ def make(site: Site, recipes: dict[str, Recipe], turns: Sequence[Sequence[str]] 
             if recipe.rolling:
                 before = next((turns[at - 1] for at, one in enumerate(turns) if at and host in one), [])
                 needs += [f"{one.id}@{name}" for name in before for one in chosen[name] if one.system]
+                # A proxy that is set up anew would send users to a host that they were just led away from.
+                needs += [f"{one.id}@{name}" for turn in turns for name in turn for one in chosen[name] if one.drains]
             packages = tuple(recipe.packages(site, site.hosts[host]))
             step = Step(recipe, site.hosts[host], tuple(needs), packages)
             steps[step.id] = step

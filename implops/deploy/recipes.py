@@ -102,6 +102,11 @@ class Recipe:
     def units(self, site: Site, host: Host) -> list[str]:
         return list(self._ask("units", [], site, host))
 
+    @property
+    def drains(self) -> bool:
+        """Whether it sets up what shares users' requests out."""
+        return hasattr(self.module, "drain")
+
     def drain(self, site: Site, host: Host, away: Collection[str]) -> str:
         return str(self._ask("drain", "", site, host, away))
 

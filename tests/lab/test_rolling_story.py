@@ -127,6 +127,11 @@ def test_1_an_upgrade_without_a_failed_request(site: Site) -> None:
     first = [one for one in store.events(run=run, kind="module.finished") if one.payload["host"] == "app1"][:4]
     assert len(first) == 4
     assert all(one.payload["state"] == "pass" and one.sequence < begun for one in first)
+    # The fronts were not touched by anything else while somebody was away from them.
+    fronts = [one.sequence for one in store.events(run=run, kind="step.finished")
+              if one.payload["recipe"] == "nginx"]  # fmt: skip
+    assert len(fronts) == 2
+    assert max(fronts) < store.events(run=run, kind="host.away")[0].sequence
     # Each was left by its users before anything of it was touched, and has them again.
     gone = store.events(run=run, kind="host.away")
     assert [(one.payload["host"], one.payload["left"]) for one in gone] == [("app1", 0), ("app2", 0)]

@@ -130,6 +130,8 @@ def test_hosts_take_turns_and_the_first_goes_alone(site: Site) -> None:
     assert "app_war@app1" in made.step("tomcat@app2").needs
     assert "app_war@app1" in made.step("app_war@app3").needs
     assert "app_war@app2" not in made.step("app_war@app3").needs  # the same batch
+    # Every front is as it will stay before users are led away from the first host.
+    assert {"nginx@app1", "nginx@app2", "nginx@app3"} <= set(made.step("jdk@app1").needs)
     # Without turns (a first installation) they do not wait for each other.
     assert "app_war@app1" not in plan.make(site, recipes.load(site.base)).step("app_war@app2").needs
 
