@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import shlex
+from pathlib import Path
 from typing import Any
 
 from implops.deploy import probes
-from implops.errors import StepError
+from implops.errors import InputError, StepError
 from implops.site import Host, Site
 
 META = {"id": "os_base", "roles": "*", "needs": (), "timeout": 900}
@@ -20,6 +22,7 @@ SERVER = {"net.core.somaxconn": "4096", "net.ipv4.tcp_keepalive_time": "600"}
 DATABASE = {"vm.swappiness": "10"}
 # Of the accounts that the site's services run as; units carry the same for what systemd starts.
 LIMITS = {"nofile": 65535, "nproc": 65535}
+_PUBLIC = re.compile(r"(ssh|ecdsa|sk)-[a-z0-9@.-]+ [A-Za-z0-9+/]+=* ?[\w@.+ -]*")
 ACCOUNTS = {"postgresql": "postgres", "mariadb": "mysql"}
 
 
@@ -57,6 +60,7 @@ def sets(site: Site, host: Host) -> list[tuple[str, str, str]]:
         ("hosts", "/etc/hosts", ""),
         ("timesync", " ".join(site.time.ntp), ""),
         *(("sysctl", name, value) for name, value in _sysctl(host).items()),
+        *(("user", name, "") for name in site.accounts_on(host)),
         *(("limit", name, str(value)) for name, value in (LIMITS if _accounts(site, host) else {}).items()),
     ]
 
@@ -71,7 +75,23 @@ def params(site: Site, host: Host) -> dict[str, Any]:
         "ntp": [] if host.address in site.time.ntp else site.time.ntp,
         "sysctl": _sysctl(host),
         "accounts": _accounts(site, host),
+        "people": [
+            [name, one.shell, one.groups, _key(one.key) if one.key else ""]
+            for name, one in site.accounts_on(host).items()
+        ],
     }
+
+
+def _key(path: Path) -> str:
+    """One public key of OpenSSH, as its file has it."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        raise InputError("recipe.os_base.no_key", path=path) from None
+    keys = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    if len(keys) != 1 or not _PUBLIC.fullmatch(keys[0]):
+        raise InputError("recipe.os_base.no_key", path=path)
+    return keys[0]
 
 
 def hosts_file(text: str, own: list[str], entries: list[list[str]]) -> str:
@@ -130,8 +150,32 @@ def install() -> None:
     if d.accounts:
         rows = [f"{account} - {name} {value}\n" for account in d.accounts for name, value in LIMITS.items()]
         ops.write([ops.File(LIMITS_D, "".join(rows))], name="recipe.os_base.limits")
+    for person in d.people:
+        _account(*person)
     if d.ntp:
         _time(host.name, d.ntp)
+
+
+def _account(name: str, shell: str, groups: list[str], key: str) -> None:
+    from implops.deploy import ops
+
+    ops.bounded_shell(
+        f"useradd --create-home --user-group --shell {shell} -p '*' {name}",
+        unless=f"getent passwd {name} >/dev/null",
+        name="recipe.os_base.account",
+    )
+    if groups:
+        has = " && ".join(f"id -nG {name} | tr ' ' '\\n' | grep -qx {one}" for one in groups)
+        ops.bounded_shell(f"usermod -aG {','.join(groups)} {name}", unless=has, name="recipe.os_base.account_groups")
+    if key:
+        # Beside the keys that are there: they may be somebody's.
+        line, file = shlex.quote(key), f"~{name}/.ssh/authorized_keys"
+        ops.bounded_shell(
+            f"install -d -m 700 -o {name} -g {name} ~{name}/.ssh && printf '%s\\n' {line} >> {file} && "
+            f"chown {name}: {file} && chmod 600 {file} && sync {file}",
+            unless=f"grep -qxsF {line} {file}",
+            name="recipe.os_base.account_key",
+        )
 
 
 def _kernel(d: Any) -> None:
@@ -197,6 +241,7 @@ def verify(site: Site, host: Host) -> list[probes.Probe]:
         probes.shell(f"zone:{site.time.zone}", zone),
         probes.shell(f"hosts:{host.name}", f"getent ahostsv4 {host.name} | grep -q '^{host.address} '"),
     ]
+    found += [probes.shell(f"account:{name}", f"getent passwd {name} >/dev/null") for name in site.accounts_on(host)]
     locale = _locale(site, host)
     if locale:
         found.append(probes.shell(f"locale:{locale}.utf8", f"locale -a | grep -qx {locale}.utf8"))

@@ -65,6 +65,16 @@ class Host(Part):
         return str((self.__pydantic_private__ or {})["_name"])
 
 
+class Account(Part):
+    """An account of the vendor's people or programs: no password, and a login only with the key, if there is one."""
+
+    hosts: list[str] = Field(min_length=1)
+    # Public key of OpenSSH.
+    key: LocalPath | None = None
+    groups: list[Word] = Field(default_factory=list)
+    shell: AbsolutePath = "/bin/bash"
+
+
 class NeedWantSize(Part):
     need: Size
     want: Size | None = None

@@ -30,7 +30,20 @@ class Refuse(Protocol):
 def check_links(site: Site, refuse: Refuse) -> None:
     """Raise the SiteError that ``refuse(key, where, **params)`` builds for the first part that does not fit."""
     hosts = list(site.hosts)
-    for rule in (_addresses, _roles, _flows, _names, _system, _archives, _tls, _database, _shares, _backup, _lab):
+    for rule in (
+        _addresses,
+        _roles,
+        _accounts,
+        _flows,
+        _names,
+        _system,
+        _archives,
+        _tls,
+        _database,
+        _shares,
+        _backup,
+        _lab,
+    ):
         rule(site, hosts, refuse)
 
 
@@ -71,6 +84,18 @@ def _roles(site: Site, hosts: list[str], refuse: Refuse) -> None:
             pair = getattr(spec, word)
             if pair is not None and pair.want is not None and pair.want < pair.need:
                 raise refuse("want_below_need", ("roles", role, word, "want"))
+
+
+def _accounts(site: Site, hosts: list[str], refuse: Refuse) -> None:
+    known = [*ROLES, *hosts]
+    # What belongs to somebody else: our own login, and those that packages and recipes make.
+    taken = {"root", site.ssh.user, "postgres", "mysql", "tomcat", "www-data", "bind", "implops-backup"}
+    for name, account in site.accounts.items():
+        if name in taken:
+            raise refuse("account_taken", ("accounts", name), value=name)
+        for number, word in enumerate(account.hosts):
+            if word != "*" and not site.ends(word):
+                raise refuse("account_host", ("accounts", name, "hosts", number), value=word, known=_near(word, known))
 
 
 def _flows(site: Site, hosts: list[str], refuse: Refuse) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import Field, PrivateAttr
 
 from implops.site.environment import (
+    Account,
     Attest,
     Dns,
     Flow,
@@ -50,6 +51,7 @@ class Site(Part):
     time: Time
     hosts: dict[HostName, Host] = Field(min_length=1)
     roles: dict[Role, RoleSpec] = Field(default_factory=dict)
+    accounts: dict[Word, Account] = Field(default_factory=dict)
     flows: list[Flow] = Field(default_factory=list)
     # Addresses that will belong to a service and move with it: nobody may have them yet.
     vips: list[Address] = Field(default_factory=list)
@@ -152,6 +154,14 @@ class Site(Part):
         """The hosts that mount a share, in the order of the site file."""
         named = {host.name for name in share.hosts for host in self.ends(name)}
         return [host for host in self.hosts.values() if host.name in named]
+
+    def accounts_on(self, host: Host) -> dict[str, Account]:
+        """The declared accounts of a host by name."""
+        return {
+            name: one
+            for name, one in self.accounts.items()
+            if any(host.name == end.name for word in one.hosts for end in self.ends(word))
+        }
 
     def ends(self, name: str) -> list[Host]:
         """The hosts that an end of a flow names: a host, or all hosts of a role, or ``*``."""

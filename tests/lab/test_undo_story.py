@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -23,7 +24,23 @@ COUNT = "cd /; sudo -n -u postgres psql -XAtqd his -c 'select count(*) from sche
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    yield from fresh(tmp_path_factory.mktemp("undo"))
+    def edit(text: str) -> str:
+        declared = "accounts:\n  vendor: {hosts: [app, dns1], key: vendor.pub, groups: [adm]}\n\nroles:"
+        return text.replace("\nroles:", f"\n{declared}", 1)
+
+    def arrange(site: Site) -> None:
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", site.base / "vendor"], check=True)
+
+    yield from fresh(tmp_path_factory.mktemp("undo"), edit, arrange)
+
+
+def test_0_a_declared_account_logs_in_with_its_key_only(site: Site) -> None:
+    mine = ["ssh", "-F", "none", "-i", site.base / "vendor", "-o", f"UserKnownHostsFile={site.known_hosts}",
+            "-o", "BatchMode=yes", f"vendor@{site.hosts['app1'].address}", "id -nG"]  # fmt: skip
+    done = subprocess.run(mine, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert done.stdout.split() == ["vendor", "adm"], done.stderr
+    assert ssh(site, "dns1", "sudo -n getent shadow vendor").stdout.split(":")[1] == "*"
+    assert not ssh(site, "db1", "getent passwd vendor; true").stdout
 
 
 def test_1_a_step_that_another_needs_is_not_undone_alone(site: Site) -> None:

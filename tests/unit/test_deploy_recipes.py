@@ -11,6 +11,7 @@ from implops import kit
 from implops.deploy import plan, recipes
 from implops.errors import InputError, KitError
 from implops.site import Site, load
+from implops.site.environment import Account
 
 
 def recipe(name: str) -> ModuleType:
@@ -228,3 +229,21 @@ def test_the_hosts_file_without_our_block_still_has_the_host_itself() -> None:
     text = os_base.hosts_file(f"{mine}127.0.1.1\tdb1\n", ["db1"], [["10.77.1.11", "db1"], ["10.77.1.12", "app1"]])
     assert os_base.without_block(text, "db1") == f"{mine}127.0.1.1\tdb1\n"
     assert os_base.without_block(f"{mine}10.77.1.11 db1 # by hand\n", "db1") == f"{mine}10.77.1.11 db1 # by hand\n"
+
+
+@pytest.mark.parametrize("text", ["", "-----BEGIN OPENSSH PRIVATE KEY-----\n", "ssh-ed25519 AAAA x\nssh-rsa AAAA y\n",
+                                  'command="sh" ssh-ed25519 AAAA x\n', "ssh-ed25519 AAAA'; id\n"])  # fmt: skip
+def test_what_is_no_public_key_is_refused(site: Site, tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.pub").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=r"x\.pub"):
+        recipe("os_base")._key(tmp_path / "x.pub")
+
+
+def test_accounts_are_given_to_the_hosts_that_they_name(site: Site, tmp_path: Path) -> None:
+    key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHx vendor@office"
+    (tmp_path / "x.pub").write_text(f"# vendor\n{key}\n", encoding="utf-8")
+    about = {"hosts": ["app", "db1"], "key": "x.pub", "groups": ["adm"]}
+    site.accounts["vendor"] = Account.model_validate(about, context={"base": tmp_path})
+    given = {one.name: recipe("os_base").params(site, one)["people"] for one in site.hosts.values()}
+    assert given["app1"] == given["db1"] == [["vendor", "/bin/bash", ["adm"], key]]
+    assert given["dns1"] == []
