@@ -208,7 +208,7 @@ def peers_of(trace: list[dict[str, Any]], site: Site) -> dict[str, list[dict[str
             if step.host.name == name and step.packages:
                 tasks.append({"kind": "packages", "names": list(step.packages)})
         seen: set[str] = set()
-        for one in (entry for entry in trace if entry["host"] == name and entry["op"]):
+        for one in (entry for entry in trace if entry["kind"] == "command" and entry["host"] == name and entry["op"]):
             puts = [[word for word in match if word] for match in _PUT.findall(one["command"])]
             for user, group, path, mode in puts:
                 body = call(ssh, f"sudo -n cat {path}")
