@@ -161,6 +161,6 @@ def test_6_an_upgrade_that_migrated_goes_back_with_the_database_and_nothing_is_l
     for host in ("app1", "app2"):
         assert ssh(site, host, "readlink /opt/implops/releases/his/current").stdout.startswith("1.0.0-")
     # Everybody may do what they could before, and nothing more.
-    insert = "insert into implops_import_log values ('a','b','c','d',1,1,1,1,2,'e','f',now())"
+    insert = "insert into implops_import_log values ('a','b6','c','d',1,1,1,1,2,'e','f',now())"
     assert "done" in as_app(site, "app1", insert).stdout
     assert "denied" in as_app(site, "app2", "create table t (a int)").stdout
