@@ -209,6 +209,7 @@ from pathlib import Path
 from databases import Database
 from implops.baseload.session import Session
 session = Session(Database(sys.argv[1], Path(sys.argv[2])).server)
+session.ask("select 1;")
 session.say("select pg_sleep(60);" if sys.argv[1] == "postgresql" else "select sleep(60);")
 print(session.process.pid, flush=True)
 session.answers()

@@ -7,7 +7,6 @@ import json
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -57,12 +56,8 @@ select group_concat(constraint_name, unique_constraint_schema) from information_
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Database]:
-    # A socket's path has room for 107 bytes, and its server must be able to reach it.
-    with tempfile.TemporaryDirectory(prefix="implops-db-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        with running("mariadb", folder / "db") as database:
-            yield database
+    with running(Database, "mariadb") as database:
+        yield database
 
 
 class Case:
