@@ -165,7 +165,7 @@ class Bench:
         transaction = loading.Transaction(job, source, 0)
         session = Session(job.server)
         try:
-            transaction.begin(session, loading.Loaded(0))
+            transaction.begin(session)
             transaction.send(session, source.blocks())
             transaction.commit(session)
         finally:
@@ -231,7 +231,7 @@ def administrator(site: Site) -> Callable[[str], None]:
     def run(text: str) -> None:
         role = "" if database.engine != "postgresql" else f"set role {database.owner};"
         script = "\n".join(
-            f"{'' if 'checkpoint' in one else role}{one.strip()};" for one in text.split(";") if one.strip()
+            f"{'reset role;' if 'checkpoint' in one else role}{one.strip()};" for one in text.split(";") if one.strip()
         )
         done = subprocess.run(["ssh", *ssh_options(site, host), f"{site.ssh.user}@{host.address}", client],
                               input=script, capture_output=True, text=True)  # fmt: skip
