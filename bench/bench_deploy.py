@@ -120,7 +120,8 @@ def call(ssh: paramiko.SSHClient, command: str, stdin: bytes = b"") -> bytes:
     out = channel.makefile("rb").read()
     error = channel.makefile_stderr("rb").read()
     if channel.recv_exit_status():
-        raise SystemExit(f"floor: {command[:200]}\n{error.decode()[-500:]}")
+        said = (out + error).decode("utf-8", "replace")[-1500:]
+        raise SystemExit(f"floor: {command[:200]}\n{said}")
     return out
 
 
