@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from implops.deploy import probes
+from implops.facts.names import fqdns
 from implops.site import Host, Site
 
 META = {"id": "bind9", "roles": ("dns",), "needs": ("os_base",), "timeout": 600}
@@ -24,14 +25,12 @@ def packages(site: Site, host: Host) -> list[str]:
 
 
 def sets(site: Site, host: Host) -> list[tuple[str, str, str]]:
-    assert site.dns
-    names = {one.name: one.address for one in site.hosts.values()}
-    names |= {name: site.hosts[target].address for name, target in site.dns.names.items()}
     return [
         *(("package", name, "") for name in packages(site, host)),
         ("port", "53", "named"),
         ("user", "bind", ""),
-        *(("name", f"{name}.{site.dns.zone}", address) for name, address in names.items()),
+        ("service", "named", ""),
+        *(("name", name, address) for name, address in fqdns(site).items()),
     ]
 
 

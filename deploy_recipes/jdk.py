@@ -71,9 +71,8 @@ def undo() -> None:
     """The system's own choice of a Java again; the declared one stays installed."""
     from implops.deploy import ops
 
-    asked = "update-alternatives --query java 2>/dev/null"
     ops.bounded_shell(
         "update-alternatives --auto java",
-        unless=f"! {asked} >&2 || {asked} | grep -qx 'Status: auto'",
+        unless="! update-alternatives --query java 2>/dev/null | grep -qx 'Status: manual'",
         name="recipe.jdk.undo",
     )

@@ -94,11 +94,15 @@ def _key(path: Path) -> str:
     return keys[0]
 
 
+def _others(text: str) -> str:
+    """/etc/hosts without our block, with one end of line."""
+    return re.sub(rf"^{BEGIN}\n.*?^{END}\n", "", f"{text}\n", flags=re.DOTALL | re.MULTILINE).rstrip("\n") + "\n"
+
+
 def hosts_file(text: str, own: list[str], entries: list[list[str]]) -> str:
     """/etc/hosts with our block first (the first match wins) and without the host's own name on 127.0.1.1."""
-    text = re.sub(rf"^{BEGIN}\n.*?^{END}\n", "", f"{text}\n", flags=re.DOTALL | re.MULTILINE)
     kept = []
-    for line in text.rstrip("\n").splitlines():
+    for line in _others(text).splitlines():
         address, *names = line.partition("#")[0].split() or [""]
         left = [name for name in names if name not in own]
         if address != "127.0.1.1" or left == names:
@@ -111,7 +115,7 @@ def hosts_file(text: str, own: list[str], entries: list[list[str]]) -> str:
 
 def without_block(text: str, name: str) -> str:
     """/etc/hosts without our block; the host still knows its own name."""
-    text = re.sub(rf"^{BEGIN}\n.*?^{END}\n", "", f"{text}\n", flags=re.DOTALL | re.MULTILINE).rstrip("\n") + "\n"
+    text = _others(text)
     known = {one for line in text.splitlines() for one in line.partition("#")[0].split()[1:]}
     return text if name in known else f"{text}127.0.1.1\t{name}\n"
 
@@ -159,21 +163,24 @@ def install() -> None:
 def _account(name: str, shell: str, groups: list[str], key: str) -> None:
     from implops.deploy import ops
 
+    # An account of the system or of a service (below 1000 on Debian) is nobody's to log in with.
     ops.bounded_shell(
+        f"if getent passwd {name} >/dev/null; then echo '{name}: UID < 1000' >&2; exit 1; fi; "
         f"useradd --create-home --user-group --shell {shell} -p '*' {name}",
-        unless=f"getent passwd {name} >/dev/null",
+        unless=f'[ "$(id -u {name} 2>/dev/null || echo 0)" -ge 1000 ]',
         name="recipe.os_base.account",
     )
     if groups:
         has = " && ".join(f"id -nG {name} | tr ' ' '\\n' | grep -qx {one}" for one in groups)
         ops.bounded_shell(f"usermod -aG {','.join(groups)} {name}", unless=has, name="recipe.os_base.account_groups")
     if key:
-        # Beside the keys that are there: they may be somebody's.
-        line, file = shlex.quote(key), f"~{name}/.ssh/authorized_keys"
+        # As the account itself: in its home a link may lead anywhere. Beside the keys that are there, each on its line.
+        line, file = shlex.quote(key), ".ssh/authorized_keys"
+        whole = f'[ ! -s {file} ] || [ -z "$(tail -c 1 {file})" ] || echo >> {file}'
+        add = f"umask 077; cd && mkdir -p .ssh && {{ {whole}; }} && printf '%s\\n' {line} >> {file} && sync {file}"
         ops.bounded_shell(
-            f"install -d -m 700 -o {name} -g {name} ~{name}/.ssh && printf '%s\\n' {line} >> {file} && "
-            f"chown {name}: {file} && chmod 600 {file} && sync {file}",
-            unless=f"grep -qxsF {line} {file}",
+            f"runuser -l {name} -s /bin/sh -c {shlex.quote(add)}",
+            unless=f"grep -qxsF {line} ~{name}/{file}",
             name="recipe.os_base.account_key",
         )
 

@@ -36,7 +36,8 @@ def undo(session: Session, steps: tuple[str, ...], reason: str, yes: bool, break
     from implops.store.events import new_run
 
     site, store = session.site, session.store
-    made = plan.undo(plan.make(site, recipes.load(site.base)), steps)
+    begun = {one.payload["step"] for one in store.events(kind="step.started")}
+    made = plan.undo(plan.make(site, recipes.load(site.base)), steps, begun)
     if not reason.strip():
         raise InputError("undo.no_reason")
     _announce(session, made)

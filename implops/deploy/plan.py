@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -153,22 +153,31 @@ def back(site: Site, recipes: dict[str, Recipe], release: str, hosts: Iterable[s
     return Plan(site, tuple(steps), "rollback", release)
 
 
-def undo(made: Plan, words: Sequence[str]) -> Plan:
+def undo(made: Plan, words: Sequence[str], begun: Collection[str]) -> Plan:
     """The steps of a site's plan that ``words`` name (``RECIPE`` or ``RECIPE@HOST``; none: all of them), backwards:
-    what needs a step is undone before it.
+    what needs a step is undone before it. Only those in ``begun``: what no deployment of ours ever touched is not ours
+    to stop.
 
-    Raises InputError for an unknown word, a recipe that cannot be undone, and a step that another one still needs.
+    Raises InputError for an unknown word, a step that was never begun, a recipe that cannot be undone, a service on a
+    host that had software of its own before, and a step that another one still needs.
     """
-    ids = {one.id for one in made.steps}
     for word in words:
-        if not any(word in (one.id, one.recipe.id) for one in made.steps):
-            raise InputError("undo.unknown", word=word, known=" ".join(sorted(ids)))
-    chosen = [one for one in made.steps if not words or {one.id, one.recipe.id} & set(words)]
+        named = [one.id for one in made.steps if word in (one.id, one.recipe.id)]
+        if not named:
+            raise InputError("undo.unknown", word=word, known=" ".join(sorted(one.id for one in made.steps)))
+        if not set(named) & set(begun):
+            raise InputError("undo.not_deployed", step=word)
+    ours = [one for one in made.steps if one.id in begun]
+    chosen = [one for one in ours if not words or {one.id, one.recipe.id} & set(words)]
+    if not chosen:
+        raise InputError("undo.nothing", site=made.site.path.name)
     picked = {one.id for one in chosen}
     for one in chosen:
         if not one.recipe.can_undo:
             raise InputError("undo.no_undo", recipe=one.recipe.id)
-    for other in made.steps:
+        if one.host.existing and one.recipe.gone(made.site, one.host):
+            raise InputError("undo.existing", step=one.id)
+    for other in ours:
         if other.id not in picked and (needed := sorted(picked & set(other.needs))):
             raise InputError("undo.needed", step=needed[0], by=other.id)
     after = {one.id: tuple(other.id for other in chosen if one.id in other.needs) for one in chosen}

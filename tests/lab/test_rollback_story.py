@@ -53,7 +53,7 @@ def test_1_a_release_whose_module_fails_is_rolled_back_by_itself(as_found: Site)
     site = write(as_found, "1.0.1", mark="新版", broken="materials.jsp")
     prepare(site)
     done = implops("deploy", site.path, "--yes", code=1, timeout=400)
-    assert f"已回滚到 {before}" in done.stderr
+    assert f"已回滚到 {before}" in done.stderr, done.stderr
     after, known = states(site)
     assert after == before
     assert sorted(known.values()) == ["bad", "good"]

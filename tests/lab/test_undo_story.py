@@ -43,6 +43,16 @@ def test_0_a_declared_account_logs_in_with_its_key_only(site: Site) -> None:
     assert not ssh(site, "db1", "getent passwd vendor; true").stdout
 
 
+def test_0a_another_key_of_the_account_stays_beside_it(site: Site) -> None:
+    file = "/home/vendor/.ssh/authorized_keys"
+    # Without an end of line, as editors leave it.
+    ssh(site, "app1", f"sudo -n sh -c \"printf 'ssh-ed25519 AAAAother somebody' > {file}\"")
+    implops("deploy", site.path, "--yes", timeout=600)
+    lines = ssh(site, "app1", f"sudo -n cat {file}; sudo -n stat -c '%a %U' {file}").stdout.splitlines()
+    assert lines[0] == "ssh-ed25519 AAAAother somebody"
+    assert lines[1:] == [(site.base / "vendor.pub").read_text(encoding="utf-8").strip(), "600 vendor"]
+
+
 def test_1_a_step_that_another_needs_is_not_undone_alone(site: Site) -> None:
     done = implops("undo", site.path, "tomcat", "--reason", "演练", "--yes", code=2)
     assert "app_war@app1 还需要 tomcat@app1" in done.stderr

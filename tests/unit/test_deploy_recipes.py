@@ -196,7 +196,7 @@ def test_every_recipe_can_be_undone_and_backwards(site: Site) -> None:
     found = recipes.load(site.base)
     assert [one.id for one in found.values() if not one.can_undo] == []
     made = plan.make(site, found)
-    back = plan.undo(made, [])
+    back = plan.undo(made, [], {one.id for one in made.steps})
     order = [one.id for one in back.steps]
     assert sorted(order) == sorted(one.id for one in made.steps)
     for step in made.steps:
@@ -205,7 +205,8 @@ def test_every_recipe_can_be_undone_and_backwards(site: Site) -> None:
 
 
 def test_undoing_asks_for_no_secret_and_no_file_of_the_vendor(site: Site) -> None:
-    back = plan.undo(plan.make(site, recipes.load(site.base)), [])
+    made = plan.make(site, recipes.load(site.base))
+    back = plan.undo(made, [], {one.id for one in made.steps})
     assert site.system
     assert not site.system.artifact.exists()
     assert not (site.base / "secrets").exists()
@@ -213,14 +214,31 @@ def test_undoing_asks_for_no_secret_and_no_file_of_the_vendor(site: Site) -> Non
         order = back.order(step, "RUN", "run")
         assert order["call"] == "undo"
         assert all(one["id"].startswith("stopped:") for one in order["probes"])
+    stopped = {one.recipe.id for one in back.steps if one.recipe.gone(site, one.host)}
+    assert stopped == {"postgresql", "bind9", "tomcat", "nginx", "backup_jobs"}
 
 
 @pytest.mark.parametrize(
     ("words", "key"), [(["tomcat"], "app_war@app1"), (["os_base@db1"], "@db1"), (["apache"], "apache")]
 )
 def test_what_cannot_be_undone_alone_is_refused(site: Site, words: list[str], key: str) -> None:
+    made = plan.make(site, recipes.load(site.base))
     with pytest.raises(InputError, match=key):
-        plan.undo(plan.make(site, recipes.load(site.base)), words)
+        plan.undo(made, words, {one.id for one in made.steps})
+
+
+def test_what_was_never_deployed_is_not_ours_to_stop(site: Site) -> None:
+    made = plan.make(site, recipes.load(site.base))
+    with pytest.raises(InputError, match=r"site\.yml"):
+        plan.undo(made, [], set())
+    with pytest.raises(InputError, match="nginx"):
+        plan.undo(made, ["nginx"], {"os_base@app1"})
+    # Of a deployment that stopped half way: what it began, and nothing needs what it never came to.
+    assert [one.id for one in plan.undo(made, [], {"os_base@app1", "jdk@app1"}).steps] == ["jdk@app1", "os_base@app1"]
+    assert [one.id for one in plan.undo(made, ["os_base"], {"os_base@app1"}).steps] == ["os_base@app1"]
+    site.hosts["app1"] = site.hosts["app1"].model_copy(update={"existing": True})
+    with pytest.raises(InputError, match="existing"):
+        plan.undo(plan.make(site, recipes.load(site.base)), ["nginx"], {"nginx@app1"})
 
 
 def test_the_hosts_file_without_our_block_still_has_the_host_itself() -> None:
