@@ -65,10 +65,10 @@ def _undo(frame: Frame) -> Document:
         for one in frame.started.payload["leaves"]
     ]
     reason = frame.say("form_install.undo_reason", reason=frame.started.payload["reason"])
-    parts: list[Part] = [replace(_steps(frame), title=frame.say("form_install.undo_steps"), note="")]
+    steps = replace(_steps(frame), title=frame.say("form_install.undo_steps"), note="")
+    parts: list[Part] = [steps, Table(frame.say("form_install.left"), columns, tuple(rows), note=reason)]
     if faults := _faults(frame):
         parts.append(faults)
-    parts.append(Table(frame.say("form_install.left"), columns, tuple(rows), note=reason))
     totals = frame.say("form_install.totals_undo", **_counted(frame))
     return frame.document(KIND, frame.say("form_install.title_undo"), tuple(parts), totals=totals, landscape=True)
 
