@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from implops.check.registry import check
 from implops.facts.base import Unknown
 from implops.facts.names import NOBODY, NXDOMAIN, REFUSED, ROOT, Config, Names, Outside, Served, fqdns
@@ -43,11 +45,34 @@ def forward(case):
     if case.site.dns is None:
         yield case.skip("no_dns")
         return
-    resolved, planned, served = case.fact(Names).resolved, _resolver(case), case.fact(Served).answers
+    yield from _summed(case, list(_resolved(case)))
+
+
+def _summed(case, results):
+    """What is good or still to come of many names as one result each; every fault stands by itself."""
+    groups = {}
+    for one in results:
+        if one.state not in ("pass", "info"):
+            yield one
+            continue
+        coming = one.params.get("recipe", "")
+        target = coming or ("/etc/hosts" if one.note == "from_hosts_file" else case.site.dns.zone)
+        groups.setdefault(target, []).append(one)
+    for target, found in groups.items():
+        count = len(found)
+        there = 0 if found[0].state == "info" else count
+        summed = replace(found[0], target=target, actual=f"{there} / {count}", required=str(count))
+        yield summed if count > 1 else found[0]
+
+
+def _resolved(case):
+    """A result a name."""
+    resolved, planned, served = case.fact(Names).resolved, _resolver(case), {}
     servers = {host.address: host.name for host in case.site.with_role("dns")}
+    for (server, name), one in case.fact(Served).answers.items():
+        served.setdefault(name, {})[servers[server]] = one
     for name, address in fqdns(case.site).items():
-        found = resolved.get(name)
-        answers = {servers[server]: one for (server, asked), one in served.items() if asked == name}
+        found, answers = resolved.get(name), served.get(name, {})
         if found != address:
             shown = found or "—"
             if to_come := _record(case, name) or planned:

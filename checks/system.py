@@ -107,13 +107,19 @@ def hostname(case):
     label = name.split(".")[0]
     if label in ("localhost", "") or not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", label, re.IGNORECASE):
         return case.bad(name, case.host.name)
-    twins = [one for one, seen in case.scene.seen.items() if one != case.host.name and _name_of(seen) == name]
+    twins = [one for one in case.once(_names)[name] if one != case.host.name]
     return case.bad(name, case.host.name, note="same_name", hosts=" ".join(twins)) if twins else case.good(name)
 
 
-def _name_of(seen):
-    fact = seen.fact(System)
-    return fact.ask("hostname") if isinstance(fact, System) else None
+def _names(scene):
+    """What hosts call themselves -> those hosts."""
+    found = {}
+    for host, seen in scene.seen.items():
+        fact = seen.fact(System)
+        name = fact.ask("hostname") if isinstance(fact, System) else None
+        if isinstance(name, str):
+            found.setdefault(name, []).append(host)
+    return found
 
 
 @check("OS09", "os.cmds")

@@ -7,6 +7,7 @@ about to be stored, logged or shown: redaction happens before writing, not befor
 from __future__ import annotations
 
 import getpass
+import json
 import os
 import re
 import shlex
@@ -117,13 +118,20 @@ class Redactor:
         return data
 
     def value(self, value: object) -> object:
-        """The same for a JSON value, at any depth."""
+        """The same for a JSON value, at any depth; the value itself when nothing is found."""
+        if isinstance(value, dict | list | tuple):
+            text = json.dumps(value, ensure_ascii=False, default=str)
+            if not any(json.dumps(one, ensure_ascii=False)[1:-1] in text for one in self._known):
+                return value
+        return self._replaced(value)
+
+    def _replaced(self, value: object) -> object:
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, dict):
-            return {key: self.value(one) for key, one in value.items()}
+            return {key: self._replaced(one) for key, one in value.items()}
         if isinstance(value, list | tuple):
-            return [self.value(one) for one in value]
+            return [self._replaced(one) for one in value]
         return value
 
 

@@ -9,7 +9,8 @@ import secrets
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 from implops import facts, kit
@@ -88,7 +89,10 @@ def gather(site: Site, planned: Sequence[Planned], hosts: Sequence[Host], *, hol
 
     Raises InputError (wrong sudo password, missing key) and KitError (a probe is missing).
     """
-    prepared = {host.name: scripts_of(site, planned, host, (1, 2)) for host in hosts}
+    mine: dict[str, list[Planned]] = {}
+    for one in planned:
+        mine.setdefault(one.host, []).append(one)
+    prepared = {host.name: scripts_of(site, mine.get(host.name, ()), host, (1, 2)) for host in hosts}
     answers = each(hosts, lambda host: ask_host(site, Seen(host), prepared[host.name], hold=hold))
     seen = {}
     for host in hosts:
@@ -104,7 +108,7 @@ Script = tuple[int, list[type[Fact]], list[Probe]]
 
 def scripts_of(site: Site, planned: Sequence[Planned], host: Host, trips: Sequence[int]) -> list[Script]:
     """(trip, its facts, their probes) of one host. Raises KitError for a fact without a probe."""
-    probes, mine = kit.files("checks/probes", site.base, "*.sh"), [one for one in planned if one.host == host.name]
+    probes, mine = _probes(site.base), [one for one in planned if one.host == host.name]
     found = []
     for trip in trips:
         chosen = [kind for kind in kinds() if kind.trip == trip]
@@ -112,6 +116,12 @@ def scripts_of(site: Site, planned: Sequence[Planned], host: Host, trips: Sequen
             (trip, chosen, [load_probe(kind.section, probes, _parameters(kind, site, host, mine)) for kind in chosen])
         )
     return found
+
+
+@lru_cache(maxsize=4)
+def _probes(base: Path) -> dict[str, Path]:
+    """The probes of a kit, looked for once for all hosts."""
+    return kit.files("checks/probes", base, "*.sh")
 
 
 def _parameters(kind: type[Fact], site: Site, host: Host, planned: list[Planned]) -> dict[str, list[str]]:

@@ -38,6 +38,19 @@ class Scene:
     then: Mapping[tuple[str, str], frozenset[Planned]] = field(default_factory=dict)
 
     @cached_property
+    def memo(self) -> dict[Callable[[Scene], Any], Any]:
+        """What checks found in the scene as a whole (``Case.once``)."""
+        return {}
+
+    @cached_property
+    def planned_by_name(self) -> dict[tuple[str, str, str], Planned]:
+        """(host, kind, name) -> the first that sets it."""
+        found: dict[tuple[str, str, str], Planned] = {}
+        for one in self.planned:
+            found.setdefault((one.host, one.kind, one.name), one)
+        return found
+
+    @cached_property
     def planned_of(self) -> dict[str, list[Planned]]:
         """What recipes set, by host."""
         found: dict[str, list[Planned]] = {}
@@ -64,9 +77,14 @@ class Case:
 
     def planned(self, kind: str, name: str, host: str | None = None) -> Planned | None:
         """What a recipe sets of this kind and name, on this host or another."""
-        where = host or self.host.name
-        mine = self.scene.planned_of.get(where, ())
-        return next((one for one in mine if (one.kind, one.name) == (kind, name)), None)
+        return self.scene.planned_by_name.get((host or self.host.name, kind, name))
+
+    def once(self, read: Callable[[Scene], T]) -> T:
+        """What ``read`` finds when it looks at all hosts: looked for once, not for each host again."""
+        if read not in self.scene.memo:
+            self.scene.memo[read] = read(self.scene)
+        found: T = self.scene.memo[read]
+        return found
 
     def plans(self, kind: str) -> list[Planned]:
         return [one for one in self.scene.planned_of.get(self.host.name, ()) if one.kind == kind]

@@ -40,6 +40,7 @@ class Limits:
 
     def __init__(self, site: Site, checks: dict[str, Check]) -> None:
         self.site, self.checks = site, checks
+        self._known: dict[tuple[str, tuple[str, ...]], Limit] = {}
         self.profile_path = _profile_path(site)
         profile = _yaml(self.profile_path)
         self.baseline = _lab(site)
@@ -54,6 +55,12 @@ class Limits:
 
     def of(self, check: Check, host: Host) -> Limit:
         """The strictest of the host's roles; a later layer replaces what it names. Raises KitError for a wrong unit."""
+        key = (check.id, tuple(host.roles))
+        if key not in self._known:
+            self._known[key] = self._strictest(check, host)
+        return self._known[key]
+
+    def _strictest(self, check: Check, host: Host) -> Limit:
         need: Any = None
         want: Any = None
         source = "default"

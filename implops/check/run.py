@@ -167,11 +167,14 @@ def check(
     started: dict[str, Any] = {"only": list(only), "chosen": list(hosts), "profile": site.profile, "deep": bool(deep)}
     with record(store, site, "check", operator, started) as run:
         checks, seen, verdicts = look(site, store, planned, only, hosts, deep)
-        for name, one in seen.items():
-            evidence = tuple(run.keep(raw) for raw in one.raw.values())
-            mine = [verdict for verdict in verdicts if verdict.host == name]
-            told = owners.payloads(site, mine, date.today())
-            run.event("host.checked", {"host": name, "about": about(one), "verdicts": told}, evidence)
+        of_host: dict[str, list[Verdict]] = {}
+        for verdict in verdicts:
+            of_host.setdefault(verdict.host, []).append(verdict)
+        with store.together():
+            for name, one in seen.items():
+                evidence = tuple(run.keep(raw) for raw in one.raw.values())
+                told = owners.payloads(site, of_host.get(name, []), date.today())
+                run.event("host.checked", {"host": name, "about": about(one), "verdicts": told}, evidence)
         if whole := owners.payloads(site, [one for one in verdicts if one.host not in seen], date.today()):
             run.event("site.checked", {"verdicts": whole})
         chosen = {id: one for id, one in checks.items() if not only or id in only}

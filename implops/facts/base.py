@@ -89,8 +89,11 @@ class Section:
         return {line.partition(" ")[0]: line.partition(" ")[2] for line in self.all(key)}
 
 
+_NUMBER = re.compile("[0-9]{1,18}", re.ASCII)
+
+
 def to_int(text: str, what: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,18}", text, re.ASCII):
+    if not _NUMBER.fullmatch(text):
         raise NotMeasured(Unknown("garbled", what))
     return int(text)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Self
 
 from implops.facts.base import Fact, NotMeasured, Section, Unknown, attempt, to_int
@@ -126,6 +127,19 @@ def fqdns(site: Site) -> dict[str, str]:
 
 def read_answer(wire: bytes, micros: int, id: int | None = _ID) -> Answer:
     """Raises NotMeasured for what is no answer to one of our questions; with ``id`` None, its number was looked at."""
+    number, asked, answer = _message(wire)
+    if id not in (None, number) or asked is None:
+        raise NotMeasured(Unknown("garbled", "DNS"))
+    return replace(answer, micros=micros)
+
+
+@lru_cache(maxsize=4096)
+def _message(wire: bytes) -> tuple[int, tuple[str, ...] | None, Answer]:
+    """A message's number, the names that it was asked for (None: it is no answer), and what it says. Every host asks
+    the servers for every name, and gets the same bytes: they are read once.
+
+    Raises NotMeasured for what is no message.
+    """
     import dns.exception
     import dns.flags
     import dns.message
@@ -134,17 +148,18 @@ def read_answer(wire: bytes, micros: int, id: int | None = _ID) -> Answer:
         message = dns.message.from_wire(wire, one_rr_per_rrset=True)
     except (dns.exception.DNSException, ValueError) as error:
         raise NotMeasured(Unknown("garbled", type(error).__name__)) from None
-    if id not in (None, message.id) or not message.flags & dns.flags.QR:
-        raise NotMeasured(Unknown("garbled", "DNS"))
     records = []
     for one in (rrset[0] for rrset in message.answer):
         if one.rdtype.name in ("A", "PTR"):
             records.append(one.to_text().rstrip("."))
         elif one.rdtype.name == "SOA":
             records.append(str(one.serial))
-    return Answer(int(message.rcode()), bool(message.flags & dns.flags.RA), tuple(records), micros)
+    asked = tuple(one.name.to_text(omit_final_dot=True).lower() for one in message.question)
+    answer = Answer(int(message.rcode()), bool(message.flags & dns.flags.RA), tuple(records), 0)
+    return message.id, asked if message.flags & dns.flags.QR else None, answer
 
 
+@lru_cache(maxsize=4096)
 def question(kind: str, name: str) -> bytes:
     """The bytes of a question that asks for recursion too."""
     import dns.message
@@ -152,6 +167,7 @@ def question(kind: str, name: str) -> bytes:
     return dns.message.make_query(name, kind, id=_ID).to_wire()
 
 
+@lru_cache(maxsize=1024)
 def _reverse(address: str) -> str:
     import dns.reversename
 
@@ -174,15 +190,15 @@ def _served(line: str) -> tuple[tuple[str, str], Answer | Unknown]:
         return key, Unknown(meaning, name)
     if not re.fullmatch("(?:[0-9a-f]{2})+", told):
         return key, Unknown("garbled", name)
-    return key, attempt(lambda: _about(read_answer(bytes.fromhex(told), 0, None), bytes.fromhex(told), name))
+    return key, attempt(lambda: _about(bytes.fromhex(told), name))
 
 
-def _about(answer: Answer, wire: bytes, name: str) -> Answer:
+def _about(wire: bytes, name: str) -> Answer:
     """The answer, when it is one about this name. Raises NotMeasured."""
-    import dns.message
-
-    asked = dns.message.from_wire(wire).question
-    if len(asked) != 1 or asked[0].name.to_text(omit_final_dot=True).lower() != name.lower():
+    _, asked, answer = _message(wire)
+    if asked is None:
+        raise NotMeasured(Unknown("garbled", "DNS"))
+    if asked != (name.lower(),):
         raise NotMeasured(Unknown("garbled", name))
     return answer
 

@@ -56,7 +56,7 @@ def paths_of(site: Site, host: Host) -> list[Path]:
     """The flows that begin at this host, without those to itself."""
     found: dict[str, Path] = {}
     for flow in site.all_flows():
-        if host not in site.ends(flow.source):
+        if not site.is_end(flow.source, host):
             continue
         targets = (
             [(flow.target, flow.target)] if flow.external else [(h.address, h.name) for h in site.ends(flow.target)]

@@ -117,7 +117,7 @@ def assemble(probes: Iterable[Probe], nonce: str) -> str:
     names, given = [], dict[str, list[str]]()
     for probe in probes:
         for name, words in probe.parameters.items():
-            if not re.fullmatch(r"[A-Z][A-Z0-9_]*", name) or any(re.search(r"\s", word) for word in words):
+            if not re.fullmatch(r"[A-Z][A-Z0-9_]*", name) or re.search(r"\s", "".join(words)):
                 raise ValueError(name)
             # All probes of a trip share one shell: a name of two meanings would have the later one in both.
             if given.setdefault(name, words) != words:

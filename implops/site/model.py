@@ -169,6 +169,10 @@ class Site(Part):
             return list(self.hosts.values())
         return [self.hosts[name]] if name in self.hosts else self.with_role(name)
 
+    def is_end(self, name: str, host: Host) -> bool:
+        """Whether ``host`` is among ``ends(name)``."""
+        return name in ("*", host.name) or (name not in self.hosts and name in host.roles)
+
     def all_flows(self) -> list[Flow]:
         """Declared flows plus those that follow: app to db, everyone to dns, backup sources to storage."""
         flows = list(self.flows)

@@ -13,6 +13,7 @@ import secrets
 import time
 import zlib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any
 
 from sqlalchemy import (
     Column,
+    Connection,
     Engine,
     Integer,
     LargeBinary,
@@ -67,6 +69,8 @@ _TRIGGERS = [
     for word in ("UPDATE", "DELETE")
 ]
 START = "0" * 64
+# Fewer digits, sign included, than the first integer that a float could not hold (2**53 has 16).
+_SAFE_DIGITS = 15
 
 
 @dataclass(frozen=True)
@@ -86,8 +90,30 @@ class Event:
 
 def canonical(value: object) -> str:
     """Canonical JSON of ``value``. Raises TypeError for a float: durations are integers of milliseconds."""
+    try:
+        text = _dumps(value)
+        # Read back as it was, without a float on the way: nothing to look for item by item.
+        plain = json.loads(text, parse_float=_no_number, parse_int=_integer) == value
+    except (TypeError, ValueError):
+        plain = False
+    if plain:
+        return text
     _refuse_floats(value)
+    return _dumps(value)
+
+
+def _dumps(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(text)
+
+
+def _integer(text: str) -> int:
+    if len(text) > _SAFE_DIGITS:
+        raise ValueError(text)
+    return int(text)
 
 
 def _refuse_floats(value: object) -> None:
@@ -121,6 +147,7 @@ class Store:
 
     def __init__(self, url: str) -> None:
         self.engine: Engine = create_engine(url)
+        self._open: Connection | None = None
         if self.engine.dialect.name == "sqlite":
             event.listen(self.engine, "connect", _pragmas)
             event.listen(self.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
@@ -141,6 +168,20 @@ class Store:
         finally:
             os.umask(old)
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """All that is written in the block is there when it ends, or, after an error, nothing of it: one flush to disk
+        instead of one for each.
+        """
+        with self.engine.begin() as self._open:
+            try:
+                yield
+            finally:
+                self._open = None
+
+    def _transaction(self) -> AbstractContextManager[Connection]:
+        return self.engine.begin() if self._open is None else nullcontext(self._open)
+
     def append(self, kind: str, payload: Json, *, run: str, operator: str, evidence: tuple[str, ...] = ()) -> Event:
         """Add one event and return it. Known secrets are removed first. Raises StoreError."""
         entry = {
@@ -152,23 +193,18 @@ class Store:
             "evidence": list(evidence),
         }
         try:
-            with self.engine.begin() as connection:
+            with self._transaction() as connection:
                 last = connection.execute(
                     select(_events.c.sequence, _events.c.sha256).order_by(_events.c.sequence.desc()).limit(1)
                 ).first()
                 entry["sequence"] = (last.sequence if last else 0) + 1
                 entry["previous"] = last.sha256 if last else START
-                sha256 = hashlib.sha256(canonical(entry).encode()).hexdigest()
-                connection.execute(
-                    insert(_events).values(
-                        **{
-                            **entry,
-                            "payload": canonical(entry["payload"]),
-                            "evidence": canonical(entry["evidence"]),
-                            "sha256": sha256,
-                        }
-                    )
-                )
+                # canonical(entry), of parts that are made once: the payload is most of it, and a column of its own.
+                parts = {name: canonical(one) for name, one in sorted(entry.items())}
+                whole = "{" + ",".join(f'"{name}":{part}' for name, part in parts.items()) + "}"
+                sha256 = hashlib.sha256(whole.encode()).hexdigest()
+                texts = {"payload": parts["payload"], "evidence": parts["evidence"], "sha256": sha256}
+                connection.execute(insert(_events).values(**{**entry, **texts}))
         except SQLAlchemyError as error:
             raise StoreError("store.write", kind=kind, why=_why(error)) from None
         return Event(sha256=sha256, **{**entry, "evidence": evidence})  # type: ignore[arg-type]
@@ -177,7 +213,7 @@ class Store:
         """Store redacted raw output once; its sha256."""
         clean = redactor.data(raw)
         sha256 = hashlib.sha256(clean).hexdigest()
-        with self.engine.begin() as connection:
+        with self._transaction() as connection:
             if not connection.execute(select(_evidence.c.size).where(_evidence.c.sha256 == sha256)).first():
                 connection.execute(
                     insert(_evidence).values(sha256=sha256, size=len(clean), body=zlib.compress(clean, 6))

@@ -147,8 +147,19 @@ def test_a_zone_that_is_still_to_be_made_is_no_fault(site: Site) -> None:
     facts = {"app1": [build(Names, Section((("name", f"{DB1} 0 10.77.1.11"), ("name#", "1"), ("answer#", "0")))),
                       served(f"10.77.1.13 {DB1} {address_of(DB1, code=5)}")]}  # fmt: skip
     made = verdicts(site, facts, "DNS02", planned=recipes.planned(site))
-    (found,) = (one for one in made if (one.host, one.result.target) == ("app1", DB1))
+    (found,) = (one for one in made if (one.host, one.result.target) == ("app1", "bind9"))
     assert (found.state, found.result.note, found.result.params["recipe"]) == ("info", "will_be_set", "bind9")
+
+
+def test_names_that_are_right_are_told_together_and_each_wrong_one_by_itself(site: Site) -> None:
+    wrong = f"sto1.{site.dns.zone}"  # type: ignore[union-attr]
+    heard = {**fqdns(site), wrong: "10.9.9.9"}
+    told = [("name", f"{name} 0 {address}") for name, address in heard.items()]
+    here = build(Names, Section((*told, ("name#", str(len(told))), ("answer#", "0"))))
+    asked = served(*(f"10.77.1.13 {name} {address_of(name, address)}" for name, address in heard.items()))
+    made = [one for one in verdicts(site, {"app1": [here, asked]}, "DNS02") if one.host == "app1"]
+    assert [(one.state, one.result.target) for one in made] == [("fail", wrong), ("pass", "his.example")]
+    assert made[1].result.actual == f"{len(heard) - 1} / {len(heard) - 1}"
 
 
 AXFR = ("10.77.1.13", "tcp", "AXFR", "his.example")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -139,6 +140,30 @@ def test_keys_are_strict(make: Make) -> None:
         _pin(site, host, key)
         with pytest.raises(remote.AuthRefused):
             remote.connect(site, host, timeout=5)
+
+
+def test_a_key_is_looked_for_among_those_of_others(make: Make) -> None:
+    key, other = paramiko.ECDSAKey.generate(), paramiko.ECDSAKey.generate()
+
+    def line(names: str, one: paramiko.PKey) -> str:
+        return f"{names} {one.get_name()} {one.get_base64()}\n"
+
+    with _ssh_server(key) as port:
+        site = make(one=port)
+        host = site.hosts["one"]
+        name = remote.known_hosts_name(host.address, port)
+        others = f"# {name}\nnonsense {name}\n" + line(f"{name}0", other) + line(f"@revoked {name}", other)
+        site.known_hosts.write_text(others, encoding="utf-8")
+        with pytest.raises(remote.HostKeyRefused, match=re.escape(key.fingerprint)):
+            remote.connect(site, host, timeout=5)
+        for names in (f"elsewhere,{name}", paramiko.HostKeys.hash_host(name)):
+            site.known_hosts.write_text(others + line(names, key), encoding="utf-8")
+            with pytest.raises(remote.AuthRefused):
+                remote.connect(site, host, timeout=5)
+        site.known_hosts.write_text(others + line(paramiko.HostKeys.hash_host(name), other), encoding="utf-8")
+        with pytest.raises(remote.HostKeyRefused) as caught:
+            remote.connect(site, host, timeout=5)
+        assert caught.value.key == "remote.key_changed"
 
 
 def test_asking_for_the_key_of_a_closed_port(make: Make) -> None:

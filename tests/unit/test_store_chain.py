@@ -204,3 +204,25 @@ def test_how_a_run_ended_stays_when_something_breaks_afterwards(store: Store, si
         raise HostError("remote.lost", host="db1")
     assert [event.kind for event in store.events()] == ["check.started", "check.finished"]
     assert store.events()[-1].payload["conclusion"] == "pass"
+
+
+def test_what_is_written_together_is_there_as_a_whole_or_not_at_all(store: Store) -> None:
+    with pytest.raises(ZeroDivisionError), store.together():
+        _fill(store)
+        store.keep(b"said by a host")
+        raise ZeroDivisionError
+    assert store.events() == []
+    with store.together():
+        _fill(store)
+        sha256 = store.keep(b"said by a host")
+    assert [event.sequence for event in store.events()] == [1, 2, 3, 4]
+    assert store.evidence(sha256) == b"said by a host"
+    assert not list(store.broken())
+
+
+@pytest.mark.parametrize("secret", ['pass"word', "pass\\word", "密码-123456", "tab\tinside"])
+def test_a_secret_that_json_writes_otherwise_is_found_all_the_same(store: Store, secret: str) -> None:
+    redactor.add(secret)
+    written = store.append("check.started", {"deep": [{"inside": f"x{secret}y"}]}, run="R1", operator="x")
+    assert written.payload == {"deep": [{"inside": "x***y"}]}
+    assert store.events() == [written]
