@@ -5,10 +5,11 @@ floor    the same packages, files and commands by plain parallel SSH: the bundle
 deploy   what does the same work in ``implops deploy``: sending the bundle, all steps with their verification
 again    ``implops deploy`` once more: nothing changes, everything is asked
 ansible, pyinfra
-         a second run of the same work on the two hosts that have Python (db1, app1): packages and files by their own
+         a second run of the same work on all hosts, a process a host side by side: packages and files by their own
          modules, everything else by the question that implops's recipe asks
 
-Prints a table and ends with one JSON line.
+The hosts' base has Python, which Ansible needs on them (implops and the floor do not). Prints a table and ends with
+one JSON line.
 """
 
 from __future__ import annotations
@@ -32,16 +33,16 @@ from typing import Any
 
 import paramiko
 
-from implops import kit
+from implops import kit, lab
 from implops.bundle import latest
 from implops.bundle.apt import BUNDLE, update_command
 from implops.deploy import plan, recipes
+from implops.lab import base
 from implops.site import Site, load
 
 ROOT = Path(__file__).parents[1]
 NETWORK = "10.77.241"
 PEERS = ("ansible-core==2.19.*", "pyinfra>=3.10,<3.11")
-WITH_PYTHON = ("db1", "app1")
 SHARED = "-o ControlMaster=auto -o ControlPersist=60s"
 _PUT = re.compile(
     r"chown '?(\w+):(\w+)'? '?(/[\w./@-]+)\.part'? (?:&&|;) *chmod (\d+)|chown (\w+):(\w+) (/\S+)\.part; chmod (\d+)"
@@ -115,7 +116,9 @@ def client(site: Site, name: str) -> paramiko.SSHClient:
 def call(ssh: paramiko.SSHClient, command: str, stdin: bytes = b"") -> bytes:
     channel = ssh.get_transport().open_session()  # type: ignore[union-attr]
     channel.exec_command(command)
-    channel.sendall(stdin)
+    # paramiko copies what is left of a block at each packet.
+    for at in range(0, len(stdin), 2**18):
+        channel.sendall(stdin[at : at + 2**18])
     channel.shutdown_write()
     out = channel.makefile("rb").read()
     error = channel.makefile_stderr("rb").read()
@@ -123,6 +126,29 @@ def call(ssh: paramiko.SSHClient, command: str, stdin: bytes = b"") -> bytes:
         said = (out + error).decode("utf-8", "replace")[-1500:]
         raise SystemExit(f"floor: {command[:200]}\n{said}")
     return out
+
+
+def identities(site: Site) -> dict[str, bytes]:
+    """Host -> its SSH host keys, as a tar."""
+    found = {}
+    for name in site.hosts:
+        ssh = client(site, name)
+        found[name] = call(ssh, "sudo -n sh -c 'cd /etc/ssh && tar -c -f - ssh_host_*'")
+        ssh.close()
+    return found
+
+
+def bare_again(site: Site) -> None:
+    """Bare hosts in place of the deployed ones, with the host keys of these: files of the first run name them."""
+    keys, known = identities(site), site.known_hosts.read_bytes()
+    implops(site, "lab", "down", "site.yml")
+    lab.up(site)
+    for name, body in keys.items():
+        ssh = client(site, name)
+        call(ssh, "sudo -n tar -x -f - -C /etc/ssh", body)
+        call(ssh, "sudo -n systemctl restart ssh")
+        ssh.close()
+    site.known_hosts.write_bytes(known)
 
 
 class Floor:
@@ -202,7 +228,7 @@ def peers_of(trace: list[dict[str, Any]], site: Site) -> dict[str, list[dict[str
     """Host -> what a peer does for each operation: packages, a file, or the question that the recipe asks."""
     found: dict[str, list[dict[str, Any]]] = {}
     made = plan.make(site, recipes.load(site.base))
-    for name in WITH_PYTHON:
+    for name in site.hosts:
         ssh = client(site, name)
         tasks: list[dict[str, Any]] = []
         for step in made.steps:
@@ -326,18 +352,20 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where the traces are left (made by this run)")
     given = parser.parse_args()
     python = None if given.no_peers else peers_python()
+    if "python3" not in base.PACKAGES:
+        base.PACKAGES += ("python3",)
     with tempfile.TemporaryDirectory() as folder:
-        base = Path(folder)
-        site = write_site(base)
+        place = Path(folder)
+        site = write_site(place)
         try:
             story("lab, check, bundle")
-            implops(site, "lab", "up", "site.yml")
+            lab.up(site)
             implops(site, "check", "site.yml", "-q")
             implops(site, "bundle", "build", "site.yml")
             story("implops deploy")
-            whole = implops(site, "deploy", "site.yml", "--yes", trace=base / "trace")
+            whole = implops(site, "deploy", "site.yml", "--yes", trace=place / "trace")
             fresh = work_ms(site) / 1000
-            traced = entries(base / "trace")
+            traced = entries(place / "trace")
             changing = [
                 one for one in traced if one["kind"] == "command" and one["op"]
                 and ("flock -w" in one["command"] or "j=/var" in one["command"])
@@ -349,23 +377,22 @@ def main() -> None:
                 index[name] = call(ssh, f"cat {BUNDLE}/apt/Packages")
                 ssh.close()
             story("implops deploy, once more")
-            again_whole = implops(site, "deploy", "site.yml", "--yes", trace=base / "again")
+            again_whole = implops(site, "deploy", "site.yml", "--yes", trace=place / "again")
             again = work_ms(site) / 1000
-            again_trips = [one for one in entries(base / "again") if one["kind"] == "trip" and one["op"]]
+            again_trips = [one for one in entries(place / "again") if one["kind"] == "trip"]
             by_ansible = by_pyinfra = None
             if python:
                 work = peers_of(traced, site)
-                place = base / "peers"
-                place.mkdir()
+                peers = place / "peers"
+                peers.mkdir()
                 story("ansible")
-                by_ansible = ansible(work, site, place, python)
+                by_ansible = ansible(work, site, peers, python)
                 story("pyinfra")
-                by_pyinfra = pyinfra(work, site, place, python)
+                by_pyinfra = pyinfra(work, site, peers, python)
             if given.keep:
-                shutil.copytree(base / "trace", given.keep / "fresh")
-                shutil.copytree(base / "again", given.keep / "again")
-            implops(site, "lab", "down", "site.yml")
-            implops(site, "lab", "up", "site.yml")
+                shutil.copytree(place / "trace", given.keep / "fresh")
+                shutil.copytree(place / "again", given.keep / "again")
+            bare_again(site)
             story("floor")
             floor = Floor(site, changing, files, index).run()
         finally:

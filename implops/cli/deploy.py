@@ -179,21 +179,27 @@ def _carry_out(
 ) -> Outcome:  # fmt: skip
     from implops.cli import going_back, steps
     from implops.cli.turns import Turns
-    from implops.deploy import release
+    from implops.deploy import engine, release
 
     site = session.site
-    with session.phase(texts.say("deploy.pushing")):
-        _push(session, open_, bundle, run)
-    saved = earlier.saved if earlier else None
-    if before.changes_data and site.backup is not None and saved is None:
-        saved = upgrading.save(session, run)
     keys = {step.id: made.key(step, run.id, bundle) for step in made.steps}
     keep = [id for id, key in keys.items() if earlier and earlier.good.get(id) == key]
     in_turns = len(site.with_role("app")) > 1 and any(before.active.values())
     turns = Turns(session, open_, run) if in_turns else None
-    outcome = upgrading.Outcome(steps.carry_out(session, made, run, keys, keep, turns), saved=saved)
+    # Where hosts are taken out of use or get another release, something is changed: then every step asks in its turn.
+    foresee = turns is None and not before.upgrade
+    with engine.waiting(steps.log(session, run)) as worker:
+        with session.phase(texts.say("deploy.pushing")):
+            _push(session, open_, bundle, run)
+        saved = earlier.saved if earlier else None
+        if before.changes_data and site.backup is not None and saved is None:
+            saved = upgrading.save(session, run)
+        done = steps.carry_out(session, made, run, keys, keep, turns, foresee=foresee, worker=worker)
+    outcome = upgrading.Outcome(done, saved=saved)
     if all(one.good for one in outcome.steps):
-        outcome.modules = steps.ask_modules(session, open_, run, list(site.hosts.values()))
+        # What was started anew has to stay up; what runs as before is asked as it is.
+        fresh = any(one.changed for one in outcome.steps)
+        outcome.modules = steps.ask_modules(session, open_, run, list(site.hosts.values()), fresh=fresh)
     if outcome.good:
         if site.system:
             outcome.active = going_back.settle(session, open_, release.place(site.system.name), site.deploy.keep)

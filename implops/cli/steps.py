@@ -9,8 +9,10 @@ from implops import texts
 from implops.cli.output import Session
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from implops.cli.turns import Turns
-    from implops.deploy.engine import Done
+    from implops.deploy.engine import Done, Worker
     from implops.deploy.plan import Plan, Step
     from implops.remote import Connection
     from implops.site import Host
@@ -30,12 +32,17 @@ def carry_out(
     keys: Mapping[str, str],
     keep: Collection[str] = (),
     turns: Turns | None = None,
+    *,
+    foresee: bool = False,
+    worker: Worker | None = None,
 ) -> list[Done]:
     """Run the steps of a plan; every one leaves a row before it starts and another when it has ended.
 
-    ``turns``: application hosts are in use, and are taken out of it while they are changed.
+    ``turns``: application hosts are in use, and are taken out of it while they are changed. ``foresee``: most likely
+    nothing is to be changed, so what the steps asked last time is asked of each host in one trip. ``worker``: one that
+    is up already.
     """
-    from implops.deploy import engine
+    from implops.deploy import engine, foreseen
     from implops.units import format_seconds
 
     total, counted = len(made.steps), iter(range(1, len(made.steps) + 1))
@@ -71,10 +78,11 @@ def carry_out(
         )  # fmt: skip
 
     with session.phase(texts.say("deploy.running", steps=total)):
-        spool = session.site.state / "spool"
-        spool.mkdir(mode=0o700, exist_ok=True)
         journal = engine.Journal(started, op, finished, *((turns.ready, turns.accept) if turns else ()))
-        done = engine.run(made, run.id, frozenset(keep), journal, spool / f"{run.id}.log")
+        asked = foreseen.kept(session.site.state) if foresee else {}
+        done = engine.run(made, run.id, frozenset(keep), journal, log(session, run), foreseen=asked, worker=worker)
+    if made.call == "install" and all(one.good for one in done):
+        foreseen.keep(session.site.state, {one.step.id: one.asked for one in done})
     if turns:
         turns.tell()
     slow = [one for one in sorted(done, key=lambda one: -one.ms) if one.ms >= _SLOW_MS][:3]
@@ -84,21 +92,28 @@ def carry_out(
     return done
 
 
+def log(session: Session, run: Run) -> Path:
+    """Where what the worker of a run complains about is kept."""
+    spool = session.site.state / "spool"
+    spool.mkdir(mode=0o700, exist_ok=True)
+    return spool / f"{run.id}.log"
+
+
 def ask_modules(
-    session: Session, open_: Mapping[str, Connection], run: Run, hosts: Sequence[Host]
+    session: Session, open_: Mapping[str, Connection], run: Run, hosts: Sequence[Host], *, fresh: bool = True
 ) -> list[dict[str, Any]]:
-    """Every module that is asked on one of these hosts."""
+    """Every module that is asked on one of these hosts. ``fresh``: something was changed, and has to stay good."""
     from implops.units import format_seconds
     from implops.verify.modules import ask_all, modules_of
 
     site = session.site
     if site.system is None:
         return []
-    found = []
+    found, stable = [], _STABLE_SECONDS if fresh else 0.0
     with session.phase(texts.say("deploy.asking_modules")):
         for host in hosts:
             modules = modules_of(site, host)
-            answers = ask_all(site, open_[host.name], modules, deadline=_MODULE_SECONDS, stable_for=_STABLE_SECONDS)
+            answers = ask_all(site, open_[host.name], modules, deadline=_MODULE_SECONDS, stable_for=stable)
             for module, answer in zip(modules, answers, strict=True):
                 evidence = (run.keep(answer.body),) if answer.body else ()
                 payload = {**answer.payload(), "name": module.name, "requirement": module.requirement}

@@ -10,7 +10,7 @@ import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -18,6 +18,8 @@ from typing import IO, Any
 from implops.deploy.plan import Plan, Step
 from implops.errors import StepError
 from implops.secrets import redactor
+
+Worker = subprocess.Popen[bytes]
 
 
 @dataclass
@@ -33,6 +35,8 @@ class Done:
     ms: int = 0
     error: dict[str, Any] | None = None
     probes: list[dict[str, Any]] = field(default_factory=list)
+    # What its recipe asked the host (foreseen.py).
+    asked: list[str] = field(default_factory=list)
 
     @property
     def good(self) -> bool:
@@ -53,13 +57,26 @@ class Journal:
 
 
 def run(
-    plan: Plan, run_id: str, keep: frozenset[str], journal: Journal, log: Path, *, only_plan: bool = False
-) -> list[Done]:
+    plan: Plan, run_id: str, keep: frozenset[str], journal: Journal, log: Path, *, only_plan: bool = False,
+    foreseen: Mapping[str, list[str]] | None = None, worker: Worker | None = None,
+) -> list[Done]:  # fmt: skip
     """Run all steps; how each ended, in the order of the plan. ``keep``: ids that only have to be verified.
 
-    ``only_plan``: nothing is changed; ``journal.op`` is told what each operation would do.
+    ``only_plan``: nothing is changed; ``journal.op`` is told what each operation would do. ``foreseen``: step -> what
+    it is going to ask. ``worker``: one that is up already (``waiting``).
 
     Raises StepError when the worker cannot be started. KeyboardInterrupt passes after the running operations ended.
+    """
+    with waiting(log) if worker is None else contextlib.nullcontext(worker) as one:
+        assert one.stdin and one.stdout
+        _greet(one.stdin, plan, only_plan, foreseen or {})
+        return _conduct(plan, run_id, keep, journal, one.stdin, one.stdout, only_plan)
+
+
+@contextlib.contextmanager
+def waiting(log: Path) -> Iterator[Worker]:
+    """A worker that is coming up, for ``run``: reading its programs takes longer than many a step, and there are other
+    things to do meanwhile. At the end of the block it finishes what it does and goes.
     """
     with log.open("ab") as errors:
         worker = subprocess.Popen(
@@ -72,15 +89,20 @@ def run(
         )
         assert worker.stdin and worker.stdout
         try:
-            _greet(worker.stdin, plan, only_plan)
-            return _conduct(plan, run_id, keep, journal, worker.stdin, worker.stdout, only_plan)
+            yield worker
         finally:
             _close(worker, worker.stdin)
 
 
-def _greet(stdin: IO[bytes], plan: Plan, only_plan: bool) -> None:
+def _greet(stdin: IO[bytes], plan: Plan, only_plan: bool, foreseen: Mapping[str, list[str]]) -> None:
     reference = plan.site.ssh.sudo_password
     password = reference.resolve().reveal() if reference else ""
+    commands: dict[str, list[str]] = {host.name: [] for host in plan.hosts()}
+    for step in plan.steps:
+        if step.id in foreseen:
+            commands[step.host.name] += foreseen[step.id]
+            # A plan verifies nothing.
+            commands[step.host.name] += [] if only_plan else [one.shell for one in plan.probes(step)]
     greeting = {
         "site": str(plan.site.path),
         "model": plan.site.model_sha256,
@@ -88,6 +110,7 @@ def _greet(stdin: IO[bytes], plan: Plan, only_plan: bool) -> None:
         "sudo_password": password,
         "secrets": redactor.known(),
         "plan": only_plan,
+        "foreseen": commands,
     }
     _write(stdin, greeting)
 
@@ -100,7 +123,7 @@ def _write(stdin: IO[bytes], message: dict[str, Any]) -> None:
         raise StepError("deploy.worker_died") from None
 
 
-def _close(worker: subprocess.Popen[bytes], stdin: IO[bytes]) -> None:
+def _close(worker: Worker, stdin: IO[bytes]) -> None:
     """End its input and wait: the operation that runs on a host now is finished, none begins."""
     assert worker.stdout
     with contextlib.suppress(BrokenPipeError):
@@ -186,4 +209,4 @@ def _done(step: Step, message: dict[str, Any], *, kept: bool) -> Done:
     if error and message.get("lost"):
         state = "lost"
     numbers = {name: message[name] for name in ("changed", "same", "ms")}
-    return Done(step, state, error=error, probes=message["probes"], **numbers)
+    return Done(step, state, error=error, probes=message["probes"], asked=message["asked"], **numbers)

@@ -68,7 +68,20 @@ def template(name: str, /, **values: Any) -> str:
 
 def fact(command: str) -> str:
     """What a read-only command of the target prints; a command that fails stops the recipe."""
-    return str(host.get_fact(Command, command) or "")
+    known: str | None = host.connector.known(command)
+    return _asked(command) if known is None else known
+
+
+def holds(command: str) -> bool:
+    """Whether a read-only command of the target succeeds."""
+    if host.connector.known(command) is not None:
+        return True
+    return _asked(f"if {command}; then echo yes; else echo no; fi") == "yes"
+
+
+def _asked(command: str) -> str:
+    with host.connector.asking():
+        return str(host.get_fact(Command, command) or "")
 
 
 @dataclass(frozen=True)
@@ -117,7 +130,7 @@ def bounded_shell(
     idempotent; without it the operation always counts as a change. ``stdin`` may hold secrets. More than a minute
     makes it a job that the host owns.
     """
-    if unless is not None and fact(f"if {unless}; then echo yes; else echo no; fi") == "yes":
+    if unless is not None and holds(unless):
         return
     if stdin is not None:
         yield StringCommand(guarded(command, seconds), _stdin=stdin)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from implops.bundle import Bundle
+from implops.deploy.probes import Probe
 from implops.deploy.recipes import BUNDLE, Recipe, wanted
 from implops.errors import InputError, KitError
 from implops.secrets import Secret
@@ -54,7 +55,6 @@ class Plan:
         """The message for the worker. Holds secrets: it goes to its standard input and nowhere else."""
         recipe, host = step.recipe, step.host
         params = {"install": recipe.params, "rollback": recipe.rollback_params, "undo": recipe.undo_params}[self.call]
-        probes = recipe.gone if self.call == "undo" else recipe.verify
         data = {
             **params(self.site, host),
             "release": self.release,
@@ -70,8 +70,13 @@ class Plan:
             "mode": mode,
             "call": self.call,
             "data": reveal(data),
-            "probes": [one.plain() for one in probes(self.site, host)],
+            "probes": [one.plain() for one in self.probes(step)],
         }
+
+    def probes(self, step: Step) -> list[Probe]:
+        """What must hold on the host when the step is good."""
+        recipe = step.recipe
+        return (recipe.gone if self.call == "undo" else recipe.verify)(self.site, step.host)
 
     def parameters(self) -> dict[str, dict[str, str]]:
         """Step -> what it is given, for the record: short values as text, a secret as ``***``, long texts left out."""

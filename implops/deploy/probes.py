@@ -60,10 +60,11 @@ def script(probes: list[dict[str, Any]], *, patient: bool, flush: bool = False) 
     for number, probe in enumerate(probes):
         command = shlex.quote(probe["shell"])
         deadline, stable = (probe["deadline_s"], probe["stable_s"]) if patient else (0, 0)
+        again = f"sleep {stable}; said=$(timeout 20 sh -c {command} 2>&1) && " if stable else ""
         lines += [
             f"began=$(clock); state=bad; end=$((began + {deadline * 1000}))",
             f"while :; do if said=$(timeout 20 sh -c {command} 2>&1); then",
-            f"  sleep {stable}; said=$(timeout 20 sh -c {command} 2>&1) && state=ok && break; fi",
+            f"  {again}state=ok && break; fi",
             '  [ "$(clock)" -lt "$end" ] || break; sleep 0.5; done',
             f'echo "{number} $state $(($(clock) - began))"',
             'if [ "$state" = bad ]; then bad=1; printf "%.2000s\\n" "$said" >&2; fi',

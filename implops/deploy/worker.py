@@ -16,7 +16,10 @@ import os  # noqa: E402
 import shlex  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
+from collections.abc import Iterator  # noqa: E402
+from contextlib import contextmanager  # noqa: E402
 from pathlib import Path  # noqa: E402
+from secrets import token_hex  # noqa: E402
 from typing import Any  # noqa: E402
 
 import gevent  # noqa: E402
@@ -31,7 +34,8 @@ from pyinfra.connectors.util import CommandOutput, OutputLine, make_unix_command
 from pyinfra.context import ctx_host, ctx_state  # noqa: E402
 
 from implops import kit  # noqa: E402
-from implops.deploy import ops, probes  # noqa: E402
+from implops.deploy import foreseen, ops, probes  # noqa: E402
+from implops.deploy.foreseen import Foreseen  # noqa: E402
 from implops.errors import ImplopsError  # noqa: E402
 from implops.remote import Connection, ConnectionLost, connect  # noqa: E402
 from implops.secrets import Secret, redactor  # noqa: E402
@@ -69,9 +73,29 @@ class StrictLog(logging.Handler):
 class Carrier(BaseConnector):
     """pyinfra's commands over our own connection: strict host keys, one sudo attempt, no password in a command."""
 
-    def __init__(self, state: State, host: PyinfraHost, connection: Connection) -> None:
+    def __init__(self, state: State, host: PyinfraHost, connection: Connection, foreseen: Foreseen) -> None:
         super().__init__(state, host)
-        self.connection = connection
+        self.connection, self.foreseen = connection, foreseen
+        # What the step that runs has asked, in its order.
+        self.asked: list[str] = []
+        self._asking = False
+
+    def known(self, command: str) -> str | None:
+        """What a question of this command was answered already; None where it has to be asked."""
+        # A known secret in it would be blanked on its way to our parent, and is no business of a file.
+        if redactor.text(command) == command:
+            self.asked.append(command)
+        answer = self.foreseen.take(self.connection.name, command)
+        return None if answer is None else answer.text.removesuffix("\n")
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """What runs in the block only asks."""
+        self._asking = True
+        try:
+            yield
+        finally:
+            self._asking = False
 
     @staticmethod
     def make_names_data(name: str) -> Any:
@@ -83,6 +107,8 @@ class Carrier(BaseConnector):
     def run_shell_command(
         self, command: Any, print_output: bool = False, print_input: bool = False, **arguments: Any
     ) -> tuple[bool, CommandOutput]:
+        if not self._asking:
+            self.foreseen.drop()
         stdin = arguments.pop("_stdin", None) or ""
         timeout = arguments.pop("_timeout", None) or COMMAND_SECONDS
         good = arguments.pop("_success_exit_codes", None) or [0]
@@ -103,6 +129,7 @@ class Carrier(BaseConnector):
     def put_file(
         self, filename_or_io: Any, remote_filename: str, remote_temp_filename: str | None = None, **_: Any
     ) -> bool:
+        self.foreseen.drop()
         body = filename_or_io.read() if hasattr(filename_or_io, "read") else Path(filename_or_io).read_bytes()
         body = body.encode() if isinstance(body, str) else body
         path = shlex.quote(remote_filename)
@@ -146,6 +173,7 @@ class Worker:
         # A plan is made by the same recipes; their operations are registered, asked, and not carried out.
         self.state.is_executing = not greeting["plan"]
         self.numbers = dict.fromkeys(names, 0)
+        self.foreseen = Foreseen(greeting["foreseen"])
         # Global to the process, other than the host: greenlets of several hosts share it for as long as we run.
         ctx_state.set(self.state)
 
@@ -157,11 +185,12 @@ class Worker:
     def step(self, order: dict[str, Any]) -> None:
         """Run one step and tell how it ended; never raises."""
         began = time.monotonic()
-        answer: dict[str, Any] = {"error": None, "changed": 0, "same": 0, "probes": []}
+        answer: dict[str, Any] = {"error": None, "changed": 0, "same": 0, "probes": [], "asked": []}
         for value in order["secrets"]:
             redactor.add(value)
         try:
             host = self._host(order["host"])
+            host.connector.asked = answer["asked"]
             if order["mode"] == "run":
                 self._install(host, order, answer)
             if order["mode"] == "plan":
@@ -187,9 +216,13 @@ class Worker:
         if not host.connected:
             connection = connect(self.site, self.site.hosts[name])
             connection.sudo_password = self.password
-            host.connector = Carrier(self.state, host, connection)
+            host.connector = Carrier(self.state, host, connection, self.foreseen)
             host.connected = True
             self.state.activate_host(host)
+            if commands := self.foreseen.wanted(name):
+                nonce = token_hex(8)
+                told = connection.run(foreseen.script(commands, nonce), timeout=foreseen.ALL * 3.0, sudo=True)
+                self.foreseen.add(name, foreseen.read(told.out, commands, nonce))
         return host
 
     def _install(self, host: PyinfraHost, order: dict[str, Any], answer: dict[str, Any]) -> None:
@@ -291,6 +324,9 @@ class Worker:
     def _verify(self, connection: Connection, order: dict[str, Any], answer: dict[str, Any], *, patient: bool) -> None:
         if not order["probes"]:
             return
+        if not patient and (known := self._known(connection.name, order["probes"])):
+            answer["probes"] = known
+            return
         waits = sum(one["deadline_s"] + one["stable_s"] + 25 for one in order["probes"])
         # The journal will say that this step is done: a power cut must not take it back.
         flush = bool(answer["changed"])
@@ -309,6 +345,14 @@ class Worker:
             detail = result.err.decode("utf-8", "replace").strip()[-_OUTPUT_KEPT:]
             answer["error"] = {"code": "probe", "probes": bad, "detail": detail}
 
+    def _known(self, name: str, wanted: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """All probes as they were answered already; nothing unless every one of them is good."""
+        answers = [self.foreseen.take(name, one["shell"]) for one in wanted]
+        return [
+            {"id": one["id"], "state": "ok", "ms": answer.ms}
+            for one, answer in zip(wanted, answers, strict=True) if answer is not None
+        ] if all(answers) else []  # fmt: skip
+
 
 def main() -> None:
     # Whatever a recipe prints goes to stderr: a stray line must not stand between our messages.
@@ -318,7 +362,10 @@ def main() -> None:
     log.propagate = False
     log.addHandler(StrictLog(logging.WARNING))
     source = FileObjectThread(sys.stdin.buffer, "rb", close=False)
-    worker = Worker(json.loads(source.readline()), out)
+    greeting = source.readline()
+    if not greeting:
+        return  # nobody wants us after all
+    worker = Worker(json.loads(greeting), out)
     running = []
     for line in iter(source.readline, b""):
         running.append(gevent.spawn(worker.step, json.loads(line)))
