@@ -72,7 +72,9 @@ fi
 bad=0
 for key in "$@"; do
   case " $all " in *" $key "*) ;; *) echo "no fix $key here: $all" >&2; bad=1; continue ;; esac
-  if [ "$action" = apply ]; then one "$key" || bad=1; else sh "$state/$key/undo" || bad=1; fi
+  # Not "one … || bad=1": there the shell would ignore what fails inside (set -e).
+  if [ "$action" = apply ]; then one "$key"; else sh "$state/$key/undo"; fi
+  [ $? = 0 ] || bad=1
 done
 exit $bad
 """

@@ -123,9 +123,11 @@ def for_people(site: Site, folder: Path, *chosen: Planned) -> Path:
     return path
 
 
-def run(path: Path, *words: str, force: bool = True) -> subprocess.CompletedProcess[str]:
+def run(
+    path: Path, *words: str, force: bool = True, shell: str = "sh"
+) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, **({"FORCE": "1"} if force else {})}
-    return subprocess.run(["sh", str(path), *words], capture_output=True, text=True, timeout=60, env=env)
+    return subprocess.run([shell, str(path), *words], capture_output=True, text=True, timeout=60, env=env)
 
 
 def test_the_script_for_people_changes_nothing_unasked(site: Site, tmp_path: Path) -> None:
@@ -149,6 +151,17 @@ def test_the_script_for_people_changes_nothing_unasked(site: Site, tmp_path: Pat
     assert (tmp_path / "x").exists()
     assert run(path, "db1", "undo", "LIM07").returncode == 0
     assert not made.exists()
+
+
+def test_the_script_for_people_says_what_failed_and_brings_it_back(site: Site, tmp_path: Path, shell: str) -> None:
+    file = tmp_path / "file"
+    refused = planned("LIM03", Fix({str(file): "new\n"}, now="echo refused; false; echo went on"))
+    path = for_people(site, tmp_path, refused, planned("LIM07", Fix({str(tmp_path / "good"): "1\n"})))
+    done = run(path, "db1", "apply", shell=shell)
+    assert done.returncode == 1
+    assert "LIM03\tfailed\trefused" in done.stdout
+    assert "LIM07\tdone\t" in done.stdout
+    assert not file.exists()
 
 
 def scene(site: Site, **facts: object) -> Scene:
