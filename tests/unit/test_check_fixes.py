@@ -123,9 +123,7 @@ def for_people(site: Site, folder: Path, *chosen: Planned) -> Path:
     return path
 
 
-def run(
-    path: Path, *words: str, force: bool = True, shell: str = "sh"
-) -> subprocess.CompletedProcess[str]:
+def run(path: Path, *words: str, force: bool = True, shell: str = "sh") -> subprocess.CompletedProcess[str]:
     env = {**os.environ, **({"FORCE": "1"} if force else {})}
     return subprocess.run([shell, str(path), *words], capture_output=True, text=True, timeout=60, env=env)
 
@@ -162,6 +160,48 @@ def test_the_script_for_people_says_what_failed_and_brings_it_back(site: Site, t
     assert "LIM03\tfailed\trefused" in done.stdout
     assert "LIM07\tdone\t" in done.stdout
     assert not file.exists()
+
+
+def test_what_restarts_the_host_comes_after_the_others(site: Site, tmp_path: Path, shell: str) -> None:
+    told = tmp_path / "told"
+    path = for_people(site, tmp_path, planned("OS07", Fix(now=f"echo OS07 >>{told}"), "reboot"),
+                      planned("TIM01", Fix(now=f"echo TIM01 >>{told}"), "restart"))  # fmt: skip
+    done = run(path, "db1", "apply", "OS07", "TIM01", shell=shell)
+    assert (done.returncode, told.read_text()) == (0, "TIM01\nOS07\n")
+
+
+def test_undo_says_what_cannot_be_brought_back(tmp_path: Path, shell: str) -> None:
+    (one,) = mended(shell, tmp_path, planned("TIM02", Fix(now=":")))
+    done = undone(one)
+    assert done.returncode == 1
+    assert "nothing can be brought back" in done.stderr
+
+
+def test_a_fix_that_was_undone_is_made_again(tmp_path: Path, shell: str) -> None:
+    file = tmp_path / "file"
+    file.write_text("old\n")
+    chosen = planned("LIM07", Fix({str(file): "new\n"}))
+    for _ in range(2):
+        (one,) = mended(shell, tmp_path, chosen)
+        assert file.read_text() == "new\n"
+        assert undone(one).returncode == 0
+        assert file.read_text() == "old\n"
+
+
+def test_a_fix_that_was_cut_off_in_the_middle_is_made_from_the_old_state(tmp_path: Path, shell: str) -> None:
+    file, cut = tmp_path / "file", tmp_path / "cut"
+    file.write_text("old\n")
+    cut.touch()
+    # The host goes down before the second half.
+    chosen = planned("LIM07", Fix(edit={str(file): "cat; echo more"}, now=f"if [ -e {cut} ]; then kill -9 0; fi"))
+    text = script.for_host("RUN", [chosen]).replace(script.STATE_FOLDER, str(tmp_path / "state"))
+    subprocess.run([shell, "-s"], input=text.encode(), capture_output=True, timeout=60, start_new_session=True)
+    assert file.read_text() == "old\nmore\n"
+    cut.unlink()
+    (one,) = mended(shell, tmp_path, chosen)
+    assert file.read_text() == "old\nmore\n"
+    assert undone(one).returncode == 0
+    assert file.read_text() == "old\n"
 
 
 def scene(site: Site, **facts: object) -> Scene:
