@@ -226,16 +226,19 @@ def test_every_declared_fix_is_of_a_known_check_and_class(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    "id", ["LIM03", "LIM05", "LIM07", "LIM08", "LIM09", "LIM10", "MEM04", "MEM05", "MEM06", "TIM05"]
+    "id", ["LIM03", "LIM04", "LIM05", "LIM07", "LIM08", "LIM09", "LIM10", "MEM04", "MEM05", "MEM06", "TIM05"]
 )
 def test_safe_fixes_set_what_runs_and_what_lasts(site: Site, id: str) -> None:
     checks = registry.load(None)
     wrong = Verdict(id, "db1", "warn", Result("warn", "5432", "—"))
-    place = scene(site, sem=(1, 2, 3, 500), reserved=((1, 2),), port_range=(1, 9))
+    place = scene(site, sem=(1, 2, 3, 500), aio_max=9_000_000, aio_free=5, reserved=((1, 2),), port_range=(1, 9))
     (one,) = fixes.plan(place, checks, fixes.load(site.base, checks), [wrong])
     assert one.fix.write
     assert one.fix.now or one.fix.link
     assert one.fix.back or one.fix.link
+    if id == "LIM04":
+        # 65536 free ones beside those that are taken.
+        assert "= 9065531\n" in one.fix.write["/etc/sysctl.d/99-zz-implops-LIM04.conf"]
     if id == "LIM05":
         assert one.fix.write == {"/etc/sysctl.d/99-zz-implops-LIM05.conf": "kernel.sem = 250 32000 100 500\n"}
     if id == "LIM08":
