@@ -57,8 +57,8 @@ def load(path: Path, package: str) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
-        line = _line_in(error, path)
+    except (Exception, SystemExit) as error:
+        line = line_in(error, path)
         why = f"{type(error).__name__}: {error}"
         raise KitError("kit.load", place=f"{path}:{line}" if line else str(path), why=why) from error
     return module
@@ -90,7 +90,7 @@ def _refuse_writable(path: Path) -> None:
         raise KitError("kit.writable", path=path)
 
 
-def _line_in(error: BaseException, path: Path) -> int | None:
+def line_in(error: BaseException, path: Path) -> int | None:
     if isinstance(error, SyntaxError):
         return error.lineno
     trace, line = error.__traceback__, None
