@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from implops.site import ROLES, Host, Site
 from implops.strict_yaml import Where, nearest, read
 from implops.units import format_seconds, format_size, parse_duration, parse_size
 
-FOLDER = "checks"
+FOLDER, DEFAULT = "checks", "thresholds.yml"
 MOST_BASELINE = 5
 _PROFILE_KEYS = ("thresholds", "baseline")
 # What a role of the site file says in a word of its own.
@@ -44,15 +45,11 @@ class Limits:
     def __init__(self, site: Site, checks: dict[str, Check]) -> None:
         self.site, self.checks = site, checks
         self.profile_path = _profile_path(site)
-        profile, default = _yaml(self.profile_path), _yaml(_default_path(site))
-        for key in profile:
-            if key not in _PROFILE_KEYS:
-                raise _wrong(self.profile_path, (key,), "unknown_key", key=key, known=nearest(key, list(_PROFILE_KEYS)))
-        thresholds = profile.get("thresholds")
         self.baseline = _lab(site)
-        self.layers: list[tuple[str, dict[str, Any]]] = [("default", default), ("profile", thresholds or {})]
-        _refuse(_default_path(site), (), default, checks)
-        _refuse(self.profile_path, ("thresholds",), {} if thresholds is None else thresholds, checks)
+        self.layers = [
+            (source, thresholds(path, _yaml(path), checks))
+            for source, path in (("default", _default_path(site)), ("profile", self.profile_path))
+        ]
         for role, spec in site.roles.items():
             for id, given in spec.checks.items():
                 where = ("roles", role, "checks", id)
@@ -90,6 +87,20 @@ class Limits:
                 unit = " B" if check.unit == "size" else ""
                 mine[role] = {"need": _with_unit(given.need, unit), "want": _with_unit(given.want, unit)}
         return [*found, ("site", mine)] if mine else found
+
+
+def thresholds(path: Path, plain: dict[str, Any], checks: Mapping[str, Check]) -> dict[str, dict[str, Any]]:
+    """id -> role -> need and want, of ``thresholds.yml`` or a profile. Raises KitError for what cannot be meant."""
+    above: Where = ()
+    layer: Any = plain
+    if path.parent.name == "profiles":
+        for key in plain:
+            if key not in _PROFILE_KEYS:
+                raise _wrong(path, (key,), "unknown_key", key=key, known=nearest(key, list(_PROFILE_KEYS)))
+        above, layer = ("thresholds",), plain.get("thresholds")
+    layer = {} if layer is None else layer
+    _refuse(path, above, layer, checks)
+    return dict(layer)
 
 
 def shown(check: Check, value: int) -> str:
@@ -137,7 +148,7 @@ def _value(check: Check, raw: Any) -> Any:
 
 
 def _default_path(site: Site) -> Path:
-    return kit.files(FOLDER, site.base, "thresholds.yml")["thresholds.yml"]
+    return kit.files(FOLDER, site.base, DEFAULT)[DEFAULT]
 
 
 def _profile_path(site: Site) -> Path:
@@ -164,7 +175,7 @@ def _lab(site: Site) -> dict[str, Excuse]:
     return baseline
 
 
-def _refuse(path: Path, above: Where, layer: Any, checks: dict[str, Check]) -> None:
+def _refuse(path: Path, above: Where, layer: Any, checks: Mapping[str, Check]) -> None:
     """Raises KitError for what thresholds below the keys ``above`` of a file cannot mean."""
     if not isinstance(layer, dict):
         raise _wrong(path, above, "bad_layer")

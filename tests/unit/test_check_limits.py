@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from implops.check import registry
+from implops.check.explain import explain
 from implops.check.limits import Limits
 from implops.errors import KitError
 from implops.site import load
@@ -51,6 +52,9 @@ def test_a_profile_that_cannot_be_meant_is_refused_with_its_line(
         profiled(example, text)
     assert (caught.value.key, caught.value.params["place"]) == (f"check.{key}", place)
     assert str(caught.value).startswith(f"{place}:")
+    with pytest.raises(KitError) as caught:
+        explain(CHECKS["MEM01"], CHECKS, example.parent)
+    assert caught.value.params["place"] == place
 
 
 @pytest.mark.parametrize(
