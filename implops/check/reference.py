@@ -14,7 +14,8 @@ that set each.
 
 **need** is demanded (beyond it: fail), **want** is recommended (beyond it: warn). The tool's own thresholds stand in
 `checks/thresholds.yml`; a profile (`checks/profiles/NAME.yml`) replaces what it names, the site file wins over both
-(`roles.ROLE.checks`, `memory`, `cpus`, `mounts`). Figures of sizes, times and shares are our own proposals.
+(`roles.ROLE.checks`, `memory`, `cpus`, `mounts`). Figures of sizes, times and shares are our own proposals. What cannot
+be meant (an unknown id or key, a value without its unit, a version that is no text) is refused with its line.
 
 A check of severity *fail* that could not be measured blocks a deployment like a fault; one of severity *warn* never
 blocks. A host that does not answer is absent (未到位) in all its checks. What a planned recipe will set is information
