@@ -61,7 +61,7 @@ def skew(case):
                 one.host.name,
                 one.skip("one_host")
                 if not failed
-                else one.error("inconclusive", detail=" ".join(name for name, _ in failed)),
+                else one.error("missing", detail=" ".join(name for name, _ in failed)),
             )
             continue
         # The pair that is surely furthest apart; of equal ones, the one that seems to be.

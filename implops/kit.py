@@ -11,9 +11,11 @@ import importlib.util
 import os
 import stat
 import sys
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
+from implops import texts
 from implops.errors import KitError
 
 FOLDERS = ("checks", "deploy_recipes", "backups", "inventories")
@@ -40,6 +42,9 @@ def files(folder: str, base: Path | None, pattern: str = "*.py") -> dict[str, Pa
     """File name -> path, nearest wins, in the order of names. Raises KitError when others may write to a folder."""
     found: dict[str, Path] = {}
     for place in places(folder, base):
+        # Who may write to the site's own folder may put another folder in the place of this one.
+        if base is not None and place.is_relative_to(base) and not base.stat().st_mode & stat.S_ISVTX:
+            _refuse_writable(base)
         _refuse_writable(place)
         for path in sorted(place.glob(pattern)):
             if path.name not in found and not path.name.startswith(("_", ".")):
@@ -57,11 +62,22 @@ def load(path: Path, package: str) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
-        line = _line_in(error, path)
+    except (Exception, SystemExit) as error:
+        line = line_in(error, path)
         why = f"{type(error).__name__}: {error}"
         raise KitError("kit.load", place=f"{path}:{line}" if line else str(path), why=why) from error
     return module
+
+
+def register(area: str, folder: str, base: Path | None) -> None:
+    """Add the texts of a kit folder (``FOLDER/locale/LANG.toml``) to an area. Raises KitError for a broken file."""
+    for place in places(folder, base):
+        for path in (place / "locale").glob("*.toml"):
+            try:
+                tomllib.loads(path.read_text(encoding="utf-8"))
+            except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+                raise KitError("kit.load", place=path, why=f"{type(error).__name__}: {error}") from error
+        texts.register(area, place / "locale")
 
 
 def digest(base: Path | None, *folders: str) -> str:
@@ -90,7 +106,7 @@ def _refuse_writable(path: Path) -> None:
         raise KitError("kit.writable", path=path)
 
 
-def _line_in(error: BaseException, path: Path) -> int | None:
+def line_in(error: BaseException, path: Path) -> int | None:
     if isinstance(error, SyntaxError):
         return error.lineno
     trace, line = error.__traceback__, None

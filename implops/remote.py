@@ -305,8 +305,14 @@ def _reason(error: BaseException) -> str:
     return "no_banner"
 
 
-def each(hosts: Sequence[Host], ask: Callable[[Host], T], *, parallel: int = 40) -> dict[str, T | ImplopsError]:
-    """``ask`` every host at the same time; answers or expected errors by host name, in the given order."""
+def each(
+    hosts: Sequence[Host], ask: Callable[[Host], T], *, parallel: int = 40, ended: Callable[[], None] | None = None
+) -> dict[str, T | ImplopsError]:
+    """``ask`` every host at the same time; answers or expected errors by host name, in the given order.
+
+    When the user ends the run meanwhile, all answers are waited for; ``ended`` is called first and may shorten that by
+    closing the connections that are asked.
+    """
 
     def one(host: Host) -> T | ImplopsError:
         try:
@@ -315,7 +321,12 @@ def each(hosts: Sequence[Host], ask: Callable[[Host], T], *, parallel: int = 40)
             return error
 
     with ThreadPoolExecutor(max_workers=max(1, min(parallel, len(hosts)))) as pool:
-        return dict(zip([host.name for host in hosts], pool.map(one, hosts), strict=True))
+        try:
+            return dict(zip([host.name for host in hosts], pool.map(one, hosts), strict=True))
+        except KeyboardInterrupt:
+            if ended:
+                ended()
+            raise
 
 
 def host_key(host: Host, port: int, *, timeout: float = CONNECT_SECONDS) -> paramiko.PKey:

@@ -14,7 +14,9 @@ def files(case, found):
 @fix("LIM04", risk="safe")
 def slots(case, found):
     """As many free ones as are wanted, beside those that are taken."""
-    return sysctl({"fs.aio-max-nr": max(case.limit.want or case.limit.need, 1048576)}, "LIM04")
+    kernel = case.fact(Kernel)
+    taken = kernel.aio_max - kernel.aio_free
+    return sysctl({"fs.aio-max-nr": max((case.limit.want or case.limit.need) + taken, 1048576)}, "LIM04")
 
 
 @fix("LIM05", risk="safe")

@@ -104,7 +104,8 @@ def umask(case, found):
 
 @fix("OS07", risk="reboot")
 def pending(case, found):
-    return Fix(now="systemctl reboot")
+    # A moment later: what was done is told and noted before the host goes down.
+    return Fix(now="systemd-run -q --on-active=3 systemctl reboot")
 
 
 @fix("OS08", risk="customer-owned")

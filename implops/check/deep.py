@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from implops.check.gather import Seen, ask_host, kinds, scripts_of
+from implops.check.gather import Seen, ask_host, kinds, let_go, scripts_of
 from implops.check.limits import Limit, Limits
 from implops.errors import ImplopsError, InputError
 from implops.facts.base import Cost, Unknown, attempt
 from implops.facts.network import Ports
 from implops.facts.planned import Planned
 from implops.facts.system import Cpu
-from implops.remote import each
+from implops.remote import Connection, each
 from implops.site import Host, Site
 
 # Of all tests of one host together; each probe keeps to its share (our own figures).
@@ -85,10 +85,12 @@ def deepen(
     seconds = {name: cost.seconds for name, cost in costs(site, chosen).items()}
     prepared = {host.name: scripts_of(site, planned, host, (3,)) for host in chosen}
 
-    def ask(host: Host) -> Seen:
-        return ask_host(site, seen[host.name], prepared[host.name], seconds[host.name] + SLACK_SECONDS)
+    opened: list[Connection] = []
 
-    for name, answer in each(chosen, ask).items():
+    def ask(host: Host) -> Seen:
+        return ask_host(site, seen[host.name], prepared[host.name], opened, seconds[host.name] + SLACK_SECONDS)
+
+    for name, answer in each(chosen, ask, ended=lambda: let_go(opened)).items():
         if isinstance(answer, InputError):
             raise answer
         if isinstance(answer, ImplopsError):

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from implops import kit
-from implops.check.gather import OUTPUT_LIMIT, TRIP_SECONDS, Seen, keep
+from implops.check.gather import OUTPUT_LIMIT, TRIP_SECONDS, Seen, keep, let_go
 from implops.errors import ImplopsError
 from implops.facts.base import Fact, Unknown, build
 from implops.facts.echo import FLOOD_BYTES, FLOOD_SECONDS, Bandwidth, Echo, Idle, Listening, floods, proved
@@ -59,7 +59,15 @@ def prove(site: Site, seen: Mapping[str, Seen], idle_seconds: int = 0, *, flood:
             _call(callers[name], seen[name], kind, asked, seconds)
 
         names = {name: seen[name].host for name in callers}
-        each(list(names.values()), lambda host: call(Echo, host.name, paths[host.name], "echo", TRIP_SECONDS))
+
+        def ended() -> None:
+            let_go(callers.values())
+
+        each(
+            list(names.values()),
+            lambda host: call(Echo, host.name, paths[host.name], "echo", TRIP_SECONDS),
+            ended=ended,
+        )
         for name, host in names.items() if flood else ():
             # One after the other: two floods at a time would measure each other.
             chosen = [path for path in floods(site, host) if path.target in there and not seen[path.target].untested]
@@ -72,6 +80,7 @@ def prove(site: Site, seen: Mapping[str, Seen], idle_seconds: int = 0, *, flood:
             each(
                 [host for host in names.values() if quiet[host.name]],
                 lambda host: call(Idle, host.name, quiet[host.name], f"idle {rest}", rest + _SLACK_SECONDS),
+                ended=ended,
             )
 
 

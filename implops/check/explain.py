@@ -61,7 +61,7 @@ def explain(check: Check, checks: Mapping[str, Check], base: Path | None) -> Exp
     latest = max((one.trip for one in facts if one.trip < 3), default=3 if facts else 0)
     cost = "deep" if check.deep or latest == 3 else ("computed", "trip1", "trip2")[latest]
     remedy = fixes.load(base, checks).get(check.id)
-    return Explained(check, facts, tuple(_limits(check, base)), cost, bool(_PLANS.search(code)),
+    return Explained(check, facts, tuple(_limits(check, checks, base)), cost, bool(_PLANS.search(code)),
                      remedy.risk if remedy else "")  # fmt: skip
 
 
@@ -104,15 +104,14 @@ def _told(line: str, used: set[str]) -> str:
     return " ".join(files) or line.strip().removesuffix("\\").strip()
 
 
-def _limits(check: Check, base: Path | None) -> list[tuple[str, str, str, str]]:
-    paths = [("thresholds.yml", kit.files(FOLDER, base, "thresholds.yml")["thresholds.yml"])]
+def _limits(check: Check, checks: Mapping[str, Check], base: Path | None) -> list[tuple[str, str, str, str]]:
+    paths = list(kit.files(FOLDER, base, limits.DEFAULT).items())
     paths += list(kit.files(f"{FOLDER}/profiles", base, "*.yml").items())
     found = []
     for name, path in paths:
-        values = _layer(path, path.stat().st_mtime_ns)
-        layer = values if name == "thresholds.yml" else values.get("thresholds") or {}
-        for role, given in (layer.get(check.id) or {}).items():
-            found.append((name, role, *(_plain(given.get(bound)) for bound in ("need", "want"))))
+        layer = limits.thresholds(path, _layer(path, path.stat().st_mtime_ns), checks)
+        for role, given in layer.get(check.id, {}).items():
+            found.append((name, role, _plain(given.get("need")), _plain(given.get("want"))))
     return found
 
 

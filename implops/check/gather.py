@@ -93,7 +93,12 @@ def gather(site: Site, planned: Sequence[Planned], hosts: Sequence[Host], *, hol
     for one in planned:
         mine.setdefault(one.host, []).append(one)
     prepared = {host.name: scripts_of(site, mine.get(host.name, ()), host, (1, 2)) for host in hosts}
-    answers = each(hosts, lambda host: ask_host(site, Seen(host), prepared[host.name], hold=hold))
+    opened: list[Connection] = []
+    answers = each(
+        hosts,
+        lambda host: ask_host(site, Seen(host), prepared[host.name], opened, hold=hold),
+        ended=lambda: let_go(opened),
+    )
     seen = {}
     for host in hosts:
         answer = answers[host.name]
@@ -130,6 +135,12 @@ def _parameters(kind: type[Fact], site: Site, host: Host, planned: list[Planned]
     return {**found, **more(planned)} if more else found
 
 
+def let_go(opened: Iterable[Connection]) -> None:
+    """Close what is being asked: a check that the user ends does not wait for its answers."""
+    for one in list(opened):
+        one.close()
+
+
 def close(seen: Iterable[Seen]) -> None:
     """Close the connections that were held open."""
     for one in seen:
@@ -139,10 +150,13 @@ def close(seen: Iterable[Seen]) -> None:
 
 
 def ask_host(
-    site: Site, seen: Seen, scripts: list[Script], seconds: float | None = None, *, hold: bool = False
-) -> Seen:
+    site: Site, seen: Seen, scripts: list[Script], opened: list[Connection], seconds: float | None = None, *,
+    hold: bool = False,
+) -> Seen:  # fmt: skip
+    """The answers of one host join ``seen``; its connection joins ``opened``, which may be closed meanwhile."""
     with ExitStack() as stack:
         connection = stack.enter_context(connect(site, seen.host))
+        opened.append(connection)
         if not seen.trips:
             seen.login_ms = round(connection.connect_seconds * 1000)
         for trip, wanted, probes in scripts:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
+from implops import kit
 from implops.check.gather import Seen
 from implops.check.limits import Limit, Limits, shown
 from implops.check.model import Result, State, Verdict
@@ -275,13 +276,12 @@ def _ask(case: Case) -> list[Result]:
         found: Any = case.check.function(case)
         if found is None:
             return []
-        results = [found] if isinstance(found, Result) else list(found)
+        return [_result(one) for one in ([found] if isinstance(found, Result) else found)]
     except NotMeasured as error:
         return [_unknown(error.unknown, "")]
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         # A fault of the check's author must not stop the others, and must not pass.
-        return [_unknown(Unknown("raised", f"{type(error).__name__}: {error}"[:200]), "")]
-    return results
+        return [_unknown(_raised(case.check, error), "")]
 
 
 def _ask_site(scene: Scene, check: Check) -> list[tuple[str, Result]]:
@@ -294,13 +294,24 @@ def _ask_site(scene: Scene, check: Check) -> list[tuple[str, Result]]:
         mine = [one for one in case.cases if set(check.roles) & set(one.host.roles)]
         return [*((one.host.name, _shallow(check, one.seen)[0]) for one in mine), *away]
     try:
-        found = list(check.function(case))
+        found = [(scene.seen[host].host.name, _result(one)) for host, one in check.function(case)]
     except NotMeasured as error:
         found = [(one.host.name, _unknown(error.unknown, "")) for one in case.cases]
-    except Exception as error:
-        why = Unknown("raised", f"{type(error).__name__}: {error}"[:200])
-        found = [(one.host.name, _unknown(why, "")) for one in case.cases]
+    except (Exception, SystemExit) as error:
+        found = [(one.host.name, _unknown(_raised(check, error), "")) for one in case.cases]
     return [*((host, _based(scene, check, result)) for host, result in found), *away]
+
+
+def _result(found: object) -> Result:
+    if not isinstance(found, Result):
+        raise TypeError(f"not a result: {found!r}")
+    return found
+
+
+def _raised(check: Check, error: BaseException) -> Unknown:
+    line = kit.line_in(error, check.path)
+    place = f"{check.path.name}:{line}" if line else check.path.name
+    return Unknown("raised", f"{place} {type(error).__name__}: {error}"[:200])
 
 
 def _unknown(unknown: Unknown, target: str) -> Result:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from implops import kit
+from implops import kit, texts
 from implops.check.registry import Check
 from implops.errors import KitError
 from implops.site import ROLES, Host, Site
-from implops.strict_yaml import read
+from implops.strict_yaml import Where, nearest, read
 from implops.units import format_seconds, format_size, parse_duration, parse_size
 
-FOLDER = "checks"
+FOLDER, DEFAULT = "checks", "thresholds.yml"
 MOST_BASELINE = 5
+_PROFILE_KEYS = ("thresholds", "baseline")
+# What a role of the site file says in a word of its own.
+_OWN_WORDS = {"MEM01": "memory", "CPU01": "cpus"}
 
 
 @dataclass(frozen=True)
@@ -36,25 +40,28 @@ class Excuse:
 
 
 class Limits:
-    """All thresholds of a site."""
+    """All thresholds of a site. Raises KitError, with the line, for one that cannot be meant."""
 
     def __init__(self, site: Site, checks: dict[str, Check]) -> None:
         self.site, self.checks = site, checks
         self._known: dict[tuple[str, tuple[str, ...]], Limit] = {}
         self.profile_path = _profile_path(site)
-        profile = _yaml(self.profile_path)
         self.baseline = _lab(site)
-        self.layers: list[tuple[str, dict[str, Any]]] = [("default", _yaml(_default_path(site)))]
-        self.layers.append(("profile", profile.get("thresholds") or {}))
-        for source, layer in self.layers:
-            _refuse_unknown(layer, checks, self.profile_path if source == "profile" else _default_path(site))
+        self.layers = [
+            (source, thresholds(path, _yaml(path), checks))
+            for source, path in (("default", _default_path(site)), ("profile", self.profile_path))
+        ]
         for role, spec in site.roles.items():
-            for id in spec.checks:
+            for id, given in spec.checks.items():
+                where = ("roles", role, "checks", id)
                 if id not in checks:
-                    raise KitError("check.unknown_id", place=f"{site.path.name} roles.{role}.checks", id=id)
+                    raise _wrong(site.path, where, "unknown_id", id=id)
+                _refuse_given(site.path, where, dict(given), checks[id])
+                if id in _OWN_WORDS and getattr(spec, _OWN_WORDS[id]) is not None:
+                    raise _wrong(site.path, where, "said_twice", id=id, other=f"roles.{role}.{_OWN_WORDS[id]}")
 
     def of(self, check: Check, host: Host) -> Limit:
-        """The strictest of the host's roles; a later layer replaces what it names. Raises KitError for a wrong unit."""
+        """The strictest of the host's roles; a later layer replaces what it names."""
         key = (check.id, tuple(host.roles))
         if key not in self._known:
             self._known[key] = self._strictest(check, host)
@@ -82,11 +89,25 @@ class Limits:
             if role in host.roles and check.id in spec.checks
         }
         for role, spec in self.site.roles.items():
-            given = {"MEM01": spec.memory, "CPU01": spec.cpus}.get(check.id)
+            given = getattr(spec, _OWN_WORDS[check.id]) if check.id in _OWN_WORDS else None
             if given is not None and role in host.roles:
                 unit = " B" if check.unit == "size" else ""
                 mine[role] = {"need": _with_unit(given.need, unit), "want": _with_unit(given.want, unit)}
         return [*found, ("site", mine)] if mine else found
+
+
+def thresholds(path: Path, plain: dict[str, Any], checks: Mapping[str, Check]) -> dict[str, dict[str, Any]]:
+    """id -> role -> need and want, of ``thresholds.yml`` or a profile. Raises KitError for what cannot be meant."""
+    above: Where = ()
+    layer: Any = plain
+    if path.parent.name == "profiles":
+        for key in plain:
+            if key not in _PROFILE_KEYS:
+                raise _wrong(path, (key,), "unknown_key", key=key, known=nearest(key, list(_PROFILE_KEYS)))
+        above, layer = ("thresholds",), plain.get("thresholds")
+    layer = {} if layer is None else layer
+    _refuse(path, above, layer, checks)
+    return dict(layer)
 
 
 def shown(check: Check, value: int) -> str:
@@ -113,28 +134,28 @@ def _strictest(check: Check, values: list[Any]) -> Any:
 
 
 def _value(check: Check, raw: Any) -> Any:
-    """A threshold in the base unit: bytes, milliseconds, whole numbers; words stay words."""
-    try:
-        if check.unit == "size":
-            return parse_size(raw)
-        if check.unit == "rate":
-            size, slash, per = str(raw).partition("/")
-            if slash + per != "/s":
-                raise ValueError(raw)
-            return parse_size(size)
-        if check.unit in ("ms", "seconds"):
-            return round(parse_duration(raw) * (1000 if check.unit == "ms" else 1))
-        if check.unit in ("count", "percent"):
-            if isinstance(raw, bool) or not isinstance(raw, int):
-                raise ValueError(raw)
-            return raw
-    except ValueError:
-        raise KitError("check.bad_threshold", id=check.id, value=raw, unit=check.unit) from None
+    """A threshold in the base unit: bytes, milliseconds, whole numbers; words stay words. Raises ValueError."""
+    if check.unit == "size":
+        return parse_size(raw)
+    if check.unit == "rate":
+        size, slash, per = str(raw).partition("/")
+        if slash + per != "/s":
+            raise ValueError(raw)
+        return parse_size(size)
+    if check.unit in ("ms", "seconds"):
+        return round(parse_duration(raw) * (1000 if check.unit == "ms" else 1))
+    if check.unit in ("count", "percent"):
+        if isinstance(raw, bool) or not isinstance(raw, int):
+            raise ValueError(raw)
+        return raw
+    # A version that is written as a number has lost its zero: 3.10 is 3.1.
+    if not all(isinstance(one, str) and one for one in (raw if isinstance(raw, list) and raw else [raw])):
+        raise ValueError(raw)
     return raw
 
 
 def _default_path(site: Site) -> Path:
-    return kit.files(FOLDER, site.base, "thresholds.yml")["thresholds.yml"]
+    return kit.files(FOLDER, site.base, DEFAULT)[DEFAULT]
 
 
 def _profile_path(site: Site) -> Path:
@@ -161,14 +182,40 @@ def _lab(site: Site) -> dict[str, Excuse]:
     return baseline
 
 
-def _refuse_unknown(layer: dict[str, Any], checks: dict[str, Check], path: Path) -> None:
+def _refuse(path: Path, above: Where, layer: Any, checks: Mapping[str, Check]) -> None:
+    """Raises KitError for what thresholds below the keys ``above`` of a file cannot mean."""
+    if not isinstance(layer, dict):
+        raise _wrong(path, above, "bad_layer")
     for id, roles in layer.items():
         if id not in checks:
-            raise KitError("check.unknown_id", place=path, id=id)
-        if not isinstance(roles, dict) or not all(isinstance(given, dict) for given in roles.values()):
-            raise KitError("check.bad_threshold", id=id, value=roles, unit=checks[id].unit)
+            raise _wrong(path, (*above, id), "unknown_id", id=id)
+        if not isinstance(roles, dict):
+            raise _wrong(path, (*above, id), "bad_layer")
         for role, given in roles.items():
-            if (role != "*" and role not in ROLES) or not set(given) <= {"need", "want"}:
-                raise KitError("check.bad_threshold", id=id, value=f"{role}: {given}", unit=checks[id].unit)
-            for value in given.values():
-                _value(checks[id], value)
+            if role != "*" and role not in ROLES:
+                raise _wrong(path, (*above, id, role), "unknown_key", key=role, known=nearest(role, ["*", *ROLES]))
+            _refuse_given(path, (*above, id, role), given, checks[id])
+
+
+def _refuse_given(path: Path, where: Where, given: Any, check: Check) -> None:
+    if not check.unit:
+        raise _wrong(path, where, "no_threshold", id=check.id)
+    if not isinstance(given, dict) or not given:
+        raise _wrong(path, where, "bad_layer")
+    values = {}
+    for key, raw in given.items():
+        if key not in ("need", "want"):
+            raise _wrong(path, (*where, key), "unknown_key", key=key, known=nearest(key, ["need", "want"]))
+        try:
+            values[key] = _value(check, raw)
+        except ValueError:
+            what = texts.say(f"check.unit.{check.unit}")
+            raise _wrong(path, (*where, key), "bad_threshold", id=check.id, value=raw, what=what) from None
+    need, want = values.get("need"), values.get("want")
+    if isinstance(need, int) and isinstance(want, int) and (want > need if check.ceiling else want < need):
+        raise _wrong(path, where, "want_below_need", id=check.id, want=given["want"], need=given["need"])
+
+
+def _wrong(path: Path, where: Where, key: str, /, **params: Any) -> KitError:
+    """The line is looked up only now: few files are wrong."""
+    return KitError(f"check.{key}", place=read(path)[1].place(where), **params)

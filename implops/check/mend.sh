@@ -64,6 +64,9 @@ if [ -e paths ]; then
     else rm -f -- "$path"; fi
   done <paths
 fi
+if [ -e after ] && [ ! -s paths ] && [ ! -s back ]; then
+  echo "nothing can be brought back: this fix changed no file" >&2; exit 1
+fi
 if [ -e folders ]; then while IFS= read -r folder; do rmdir -- "$folder" 2>/dev/null || :; done <folders; fi
 if [ -e back ]; then sh ./back; fi
 : >undone
@@ -73,7 +76,16 @@ UNDO
 
 one() { # KEY: one fix; what it did is one line
   kept=$state/$1
-  if [ -e "$kept" ]; then printf 'implops-fix\t%s\tdone-before\tsh %s/undo\n' "$1" "$kept"; return 0; fi
+  if [ -e "$kept/after" ] && [ ! -e "$kept/undone" ]; then
+    printf 'implops-fix\t%s\tdone-before\tsh %s/undo\n' "$1" "$kept"; return 0
+  fi
+  if [ -e "$kept" ]; then
+    # Undone since, or cut off in the middle (the host went down): once more, from the old state.
+    if [ -e "$kept/undo" ] && ! said=$(sh "$kept/undo" 2>&1); then
+      printf 'implops-fix\t%s\tfailed-half\t%s\n' "$1" "$(echo "$said" | tr -s '\n\t\r' '   ' | cut -c 1-300)"; return 1
+    fi
+    mv -- "$kept" "$kept.before.$(date +%s).$$"
+  fi
   mkdir -p -m 700 "$kept"
   : >"$kept/names"
   : >"$kept/paths"

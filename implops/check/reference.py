@@ -14,7 +14,8 @@ that set each.
 
 **need** is demanded (beyond it: fail), **want** is recommended (beyond it: warn). The tool's own thresholds stand in
 `checks/thresholds.yml`; a profile (`checks/profiles/NAME.yml`) replaces what it names, the site file wins over both
-(`roles.ROLE.checks`, `memory`, `cpus`, `mounts`). Figures of sizes, times and shares are our own proposals.
+(`roles.ROLE.checks`, `memory`, `cpus`, `mounts`). Figures of sizes, times and shares are our own proposals. What cannot
+be meant (an unknown id or key, a value without its unit, a version that is no text) is refused with its line.
 
 A check of severity *fail* that could not be measured blocks a deployment like a fault; one of severity *warn* never
 blocks. A host that does not answer is absent (未到位) in all its checks. What a planned recipe will set is information
@@ -73,13 +74,15 @@ implops check site.yml --apply              # class safe only, over our own conn
 
 A fix sets the running value and the lasting one, keeps a copy of every file it touches below `/var/lib/implops/fixes/`
 and leaves an `undo` there that brings files back byte for byte, unless somebody changed them since. A fix that fails is
-brought back at once and stops no other. What the kernel silently refuses is caught by the check that follows.
+brought back at once and stops no other. What the kernel silently refuses is caught by the check that follows. Of
+several fixes the restart of the host comes last. One that was undone, or cut off in the middle, is made again from the
+old state. A stepped clock and a restart cannot be undone; their `undo` says so and fails.
 
 ## Checks of your own
 
 - A Python file in `checks/` beside the site file (`implops/check/registry.py` says how), with a fact and a probe of its
-  own where the shipped ones do not suffice, its texts in `checks/locale/zh-Hans.toml`. One that raises is an error of
-  that check alone.
+  own where the shipped ones do not suffice, its texts in `checks/locale/zh-Hans.toml`. One that raises, or returns what
+  is no result, is an error of that check alone, with file and line.
 - A pytest file in `checks/testinfra/` (testinfra's `host` fixture), run over the connections that the check holds; its
   tests are `T.FILE.TEST` in records, waivers and `--only`. An assertion is a fault, anything else raised an error.
 - What no machine can measure: `attest:` of the site file, answered by `implops check SITE --attest M01=ok --note …`. An

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from implops import kit, texts
+from implops import kit
 from implops.errors import KitError
 from implops.site import ROLES
 
@@ -69,8 +69,7 @@ def load(base: Path | None) -> dict[str, Check]:
     Raises KitError for a file that cannot be read, and for an id that two files use.
     """
     found: dict[str, Check] = {}
-    for place in kit.places(FOLDER, base):
-        texts.register("check", place / "locale")
+    kit.register("check", FOLDER, base)
     for path in kit.files(FOLDER, base).values():
         module = kit.load(path, FOLDER)
         for value in vars(module).values():

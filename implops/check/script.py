@@ -45,14 +45,14 @@ def for_people(site: Site, run: str, fixes: Sequence[Planned], says: Callable[[P
     cases = []
     for number, host in enumerate(hosts):
         mine = [one for one in fixes if one.host == host]
-        safe = " ".join(one.key for one in mine if one.risk == "safe")
+        safe, last = (" ".join(one.key for one in mine if one.risk == risk) for risk in ("safe", "reboot"))
         keys = " ".join(one.key for one in mine)
         listed = "\n".join(
             line for one in mine for line in (f"{one.key}  {one.risk}", *(f"    {x}" for x in says(one)))
         )
         cases += [
             f"{host}) host_{number}; address={site.hosts[host].address}; safe={shlex.quote(safe)}; "
-            f"all={shlex.quote(keys)}; listed={shlex.quote(listed)} ;;"
+            f"all={shlex.quote(keys)}; last={shlex.quote(last)}; listed={shlex.quote(listed)} ;;"
         ]
     told = _words(usage)
     cases += [f"*) printf '%s\\n' {told} >&2; exit 2 ;;", "esac", _ENDING.replace("USAGE", told)]
@@ -70,10 +70,14 @@ fi
 [ "$(id -u)" = 0 ] || { echo "must be root" >&2; exit 1; }
 [ $# != 0 ] || [ "$action" = undo ] || set -- $safe
 bad=0
-for key in "$@"; do
+# What restarts the host comes last: it would cut the others off.
+for turn in first last; do for key in "$@"; do
+  case " $last " in *" $key "*) [ $turn = last ] || continue ;; *) [ $turn = first ] || continue ;; esac
   case " $all " in *" $key "*) ;; *) echo "no fix $key here: $all" >&2; bad=1; continue ;; esac
-  if [ "$action" = apply ]; then one "$key" || bad=1; else sh "$state/$key/undo" || bad=1; fi
-done
+  # Not "one … || bad=1": there the shell would ignore what fails inside (set -e).
+  if [ "$action" = apply ]; then one "$key"; else sh "$state/$key/undo"; fi
+  [ $? = 0 ] || bad=1
+done; done
 exit $bad
 """
 

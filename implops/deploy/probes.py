@@ -53,22 +53,38 @@ def http(address: str, port: int, path: str, *, status: int = 200, deadline_s: i
 def script(probes: list[dict[str, Any]], *, patient: bool, flush: bool = False) -> str:
     """One sh script that asks all probes: a line ``INDEX ok|bad MILLISECONDS`` each; exit status 1 when one is bad.
 
-    ``patient`` waits for deadlines and stability (after an install); otherwise each probe is asked once (a skip).
+    ``patient`` waits for deadlines and stability (after an install); otherwise each probe is asked once (a skip). What
+    has to stay good is asked a second time when all have been good once: it waits for itself while others wait.
     ``flush``: when all are good, everything that the host has not written to its disks yet is.
     """
     lines = ["bad=0", "clock() { awk '{print int($1 * 1000)}' /proc/uptime; }"]
+    later = []
     for number, probe in enumerate(probes):
-        command = shlex.quote(probe["shell"])
+        ask = f"said=$(timeout 20 sh -c {shlex.quote(probe['shell'])} 2>&1)"
         deadline, stable = (probe["deadline_s"], probe["stable_s"]) if patient else (0, 0)
-        again = f"sleep {stable}; said=$(timeout 20 sh -c {command} 2>&1) && " if stable else ""
-        lines += [
-            f"began=$(clock); state=bad; end=$((began + {deadline * 1000}))",
-            f"while :; do if said=$(timeout 20 sh -c {command} 2>&1); then",
-            f"  {again}state=ok && break; fi",
-            '  [ "$(clock)" -lt "$end" ] || break; sleep 0.5; done',
-            f'echo "{number} $state $(($(clock) - began))"',
+        tell = [
+            f'echo "{number} $state $(($(clock) - began{number}))"',
             'if [ "$state" = bad ]; then bad=1; printf "%.2000s\\n" "$said" >&2; fi',
         ]
+        lines += [
+            f"began{number}=$(clock); state=bad; end{number}=$((began{number} + {deadline * 1000}))",
+            f"while :; do if {ask}; then state=ok; break; fi",
+            f'  [ "$(clock)" -lt $end{number} ] || break; sleep 0.5; done',
+        ]
+        if not stable:
+            lines += tell
+            continue
+        lines += [f"if [ $state = ok ]; then good{number}=$(clock); else good{number}=; {'; '.join(tell)}; fi"]
+        later += [
+            f'if [ -n "$good{number}" ]; then',
+            f"  left=$((good{number} + {stable * 1000} - $(clock)))",
+            '  [ $left -le 0 ] || sleep "$(awk "BEGIN { print $left / 1000 }")"',
+            f"  state=bad; while :; do if {ask}; then state=ok; break; fi",
+            f'    [ "$(clock)" -lt $end{number} ] || break; sleep 0.5; {ask} && sleep {stable}; done',
+            *(f"  {one}" for one in tell),
+            "fi",
+        ]
+    lines += later
     if flush:
         lines.append("[ $bad = 1 ] || sync")
     return "\n".join([*lines, "exit $bad"])

@@ -35,7 +35,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from implops import kit, texts
+from implops import kit
 from implops.deploy import probes
 from implops.deploy.probes import Probe
 from implops.errors import KitError
@@ -123,8 +123,7 @@ class Recipe:
 
 def load(base: Path | None) -> dict[str, Recipe]:
     """Recipes by id, the nearest kit wins. Raises KitError for a file that is not a recipe."""
-    for place in kit.places(FOLDER, base):
-        texts.register("recipe", place / "locale")
+    kit.register("recipe", FOLDER, base)
     found = {path.stem: _read(path, base) for path in kit.files(FOLDER, base).values()}
     for recipe in found.values():
         for need in recipe.needs:

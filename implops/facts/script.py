@@ -14,7 +14,7 @@ printed with its SHA-256, so that noise in the middle is seen. Format, with NONC
 ``tells KEY FILE KEY FILE …`` reads the first line of many with one grep: a process each would be most of the time.
 
 Bytes before ``begin`` are noise of the login shell. Without ``done`` the answer is cut: sections that ended count, the
-rest is Unknown("truncated"). With a wrong digest everything is Unknown("garbled").
+rest is Unknown("truncated"). With a wrong digest, or without ``begin``, everything is Unknown("foreign").
 """
 
 from __future__ import annotations
@@ -156,13 +156,13 @@ def parse(output: bytes, nonce: str, names: Iterable[str]) -> Answer:
     begin = f"@{nonce} begin\n".encode()
     start = output.find(begin)
     if start < 0:
-        return Answer(dict.fromkeys(names, Unknown("truncated" if not output else "garbled")), len(output))
+        return Answer(dict.fromkeys(names, Unknown("foreign" if output else "truncated")), len(output))
     body = output[start + len(begin) :]
     done = re.search(rb"(?m)^@" + nonce.encode() + rb" done ([0-9a-f]{64}|-)\n", body)
     if done:
         body = body[: done.start()]
         if done[1] != b"-" and hashlib.sha256(body).hexdigest().encode() != done[1]:
-            return Answer(dict.fromkeys(names, Unknown("garbled")), start)
+            return Answer(dict.fromkeys(names, Unknown("foreign")), start)
     found = _sections(body, nonce)
     lost = Unknown("garbled" if done else "truncated")
     return Answer({name: found.get(name, lost) for name in names}, start)

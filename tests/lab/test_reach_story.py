@@ -122,6 +122,11 @@ def listening(site: Site) -> list[str]:
     return [host for host, (kind, port) in LISTENERS.items() if port in on(site, host, f"ss -Hln {kind}")]
 
 
+def calling(site: Site) -> str:
+    """The local end of app1's connection to the listener on db1."""
+    return on(site, "app1", "ss -Htn state established '( dport = :5432 )' | awk '{print $3}'")
+
+
 @pytest.fixture
 def resting(site: Site) -> Iterator[subprocess.Popen[bytes]]:
     """A check whose connections rest for a minute, while hosts listen for it."""
@@ -130,11 +135,14 @@ def resting(site: Site) -> Iterator[subprocess.Popen[bytes]]:
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                               stdin=subprocess.DEVNULL, env=environment()) as process:  # fmt: skip
             try:
-                deadline = time.monotonic() + 120
-                while len(listening(site)) < len(LISTENERS):
+                deadline, before = time.monotonic() + 120, ""
+                # One and the same connection, seen twice: it rests.
+                while not (now := calling(site)) or now != before:
                     assert process.poll() is None
                     assert time.monotonic() < deadline
+                    before = now
                     time.sleep(0.5)
+                assert listening(site) == list(LISTENERS)
                 yield process
             finally:
                 process.kill()
@@ -157,6 +165,7 @@ def test_no_listener_outlives_a_check_that_is_ended(
     # The lease would end it too, but later: what ends it here is the end of the connection.
     resting.send_signal(way)
     assert gone_after(site, 20)
+    assert resting.wait(20) == (-signal.SIGKILL if way == signal.SIGKILL else 130)
 
 
 @pytest.mark.full

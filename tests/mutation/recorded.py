@@ -71,10 +71,16 @@ def keep(site: Site) -> None:
     ANSWERS.mkdir(exist_ok=True)
     for event in store.events(kind="host.checked"):
         for trip, sha256 in enumerate(event.evidence, start=1):
-            raw = store.evidence(sha256).replace(ours.encode(), theirs.encode())
+            raw = store.evidence(sha256)
+            for old, new in ((ours, theirs), (_backwards(ours), _backwards(theirs))):
+                raw = raw.replace(old.encode(), new.encode())
             path = ANSWERS / f"{event.payload['host']}.{trip}"
             # Without the checksum: the addresses are others now.
             path.write_bytes(re.sub(rb"(?m)^(@[0-9a-f]{16} done) \S+", rb"\1 -", raw))
+
+
+def _backwards(network: str) -> str:
+    return f"{'.'.join(reversed(network.split('.')))}.in-addr"
 
 
 @cache

@@ -123,9 +123,9 @@ def for_people(site: Site, folder: Path, *chosen: Planned) -> Path:
     return path
 
 
-def run(path: Path, *words: str, force: bool = True) -> subprocess.CompletedProcess[str]:
+def run(path: Path, *words: str, force: bool = True, shell: str = "sh") -> subprocess.CompletedProcess[str]:
     env = {**os.environ, **({"FORCE": "1"} if force else {})}
-    return subprocess.run(["sh", str(path), *words], capture_output=True, text=True, timeout=60, env=env)
+    return subprocess.run([shell, str(path), *words], capture_output=True, text=True, timeout=60, env=env)
 
 
 def test_the_script_for_people_changes_nothing_unasked(site: Site, tmp_path: Path) -> None:
@@ -151,6 +151,59 @@ def test_the_script_for_people_changes_nothing_unasked(site: Site, tmp_path: Pat
     assert not made.exists()
 
 
+def test_the_script_for_people_says_what_failed_and_brings_it_back(site: Site, tmp_path: Path, shell: str) -> None:
+    file = tmp_path / "file"
+    refused = planned("LIM03", Fix({str(file): "new\n"}, now="echo refused; false; echo went on"))
+    path = for_people(site, tmp_path, refused, planned("LIM07", Fix({str(tmp_path / "good"): "1\n"})))
+    done = run(path, "db1", "apply", shell=shell)
+    assert done.returncode == 1
+    assert "LIM03\tfailed\trefused" in done.stdout
+    assert "LIM07\tdone\t" in done.stdout
+    assert not file.exists()
+
+
+def test_what_restarts_the_host_comes_after_the_others(site: Site, tmp_path: Path, shell: str) -> None:
+    told = tmp_path / "told"
+    path = for_people(site, tmp_path, planned("OS07", Fix(now=f"echo OS07 >>{told}"), "reboot"),
+                      planned("TIM01", Fix(now=f"echo TIM01 >>{told}"), "restart"))  # fmt: skip
+    done = run(path, "db1", "apply", "OS07", "TIM01", shell=shell)
+    assert (done.returncode, told.read_text()) == (0, "TIM01\nOS07\n")
+
+
+def test_undo_says_what_cannot_be_brought_back(tmp_path: Path, shell: str) -> None:
+    (one,) = mended(shell, tmp_path, planned("TIM02", Fix(now=":")))
+    done = undone(one)
+    assert done.returncode == 1
+    assert "nothing can be brought back" in done.stderr
+
+
+def test_a_fix_that_was_undone_is_made_again(tmp_path: Path, shell: str) -> None:
+    file = tmp_path / "file"
+    file.write_text("old\n")
+    chosen = planned("LIM07", Fix({str(file): "new\n"}))
+    for _ in range(2):
+        (one,) = mended(shell, tmp_path, chosen)
+        assert file.read_text() == "new\n"
+        assert undone(one).returncode == 0
+        assert file.read_text() == "old\n"
+
+
+def test_a_fix_that_was_cut_off_in_the_middle_is_made_from_the_old_state(tmp_path: Path, shell: str) -> None:
+    file, cut = tmp_path / "file", tmp_path / "cut"
+    file.write_text("old\n")
+    cut.touch()
+    # The host goes down before the second half.
+    chosen = planned("LIM07", Fix(edit={str(file): "cat; echo more"}, now=f"if [ -e {cut} ]; then kill -9 0; fi"))
+    text = script.for_host("RUN", [chosen]).replace(script.STATE_FOLDER, str(tmp_path / "state"))
+    subprocess.run([shell, "-s"], input=text.encode(), capture_output=True, timeout=60, start_new_session=True)
+    assert file.read_text() == "old\nmore\n"
+    cut.unlink()
+    (one,) = mended(shell, tmp_path, chosen)
+    assert file.read_text() == "old\nmore\n"
+    assert undone(one).returncode == 0
+    assert file.read_text() == "old\n"
+
+
 def scene(site: Site, **facts: object) -> Scene:
     kernel = {field.name: 0 for field in dataclasses.fields(Kernel)} | facts
     network = {field.name: () for field in dataclasses.fields(Network)}
@@ -173,16 +226,19 @@ def test_every_declared_fix_is_of_a_known_check_and_class(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    "id", ["LIM03", "LIM05", "LIM07", "LIM08", "LIM09", "LIM10", "MEM04", "MEM05", "MEM06", "TIM05"]
+    "id", ["LIM03", "LIM04", "LIM05", "LIM07", "LIM08", "LIM09", "LIM10", "MEM04", "MEM05", "MEM06", "TIM05"]
 )
 def test_safe_fixes_set_what_runs_and_what_lasts(site: Site, id: str) -> None:
     checks = registry.load(None)
     wrong = Verdict(id, "db1", "warn", Result("warn", "5432", "—"))
-    place = scene(site, sem=(1, 2, 3, 500), reserved=((1, 2),), port_range=(1, 9))
+    place = scene(site, sem=(1, 2, 3, 500), aio_max=9_000_000, aio_free=5, reserved=((1, 2),), port_range=(1, 9))
     (one,) = fixes.plan(place, checks, fixes.load(site.base, checks), [wrong])
     assert one.fix.write
     assert one.fix.now or one.fix.link
     assert one.fix.back or one.fix.link
+    if id == "LIM04":
+        # 65536 free ones beside those that are taken.
+        assert "= 9065531\n" in one.fix.write["/etc/sysctl.d/99-zz-implops-LIM04.conf"]
     if id == "LIM05":
         assert one.fix.write == {"/etc/sysctl.d/99-zz-implops-LIM05.conf": "kernel.sem = 250 32000 100 500\n"}
     if id == "LIM08":

@@ -24,7 +24,7 @@ from implops.facts.planned import Planned
 from implops.facts.script import parse
 from implops.facts.system import Cpu, Memory
 from implops.remote import HostUnreachable
-from implops.site import Site, Waiver
+from implops.site import Site, Waiver, load
 
 CHECKS = registry.load(None)
 GIB = 2**30
@@ -92,6 +92,35 @@ def test_a_check_that_raises_is_its_own_error(site: Site) -> None:
     checks = {"MEM01": replace(CHECKS["MEM01"], function=broken), "MEM05": CHECKS["MEM05"]}
     found = judge(scene(site, {"db1": [memory(8 * GIB)]}), checks)
     assert [(one.id, one.state) for one in found if one.host == "db1"] == [("MEM01", "error"), ("MEM05", "pass")]
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("    return 1 / 0", "mine.py:5 ZeroDivisionError"),
+        ("    raise SystemExit(0)", "mine.py:5 SystemExit"),
+        ("    return 'good'", "mine.py TypeError: not a result: 'g'"),
+        ("    yield case.good('1')\n    yield None", "mine.py TypeError: not a result: None"),
+        ("    yield 'nobody', case.cases[0].good('1')", "mine.py KeyError: 'nobody'"),
+        ("    yield 'db1', 'good'", "mine.py TypeError: not a result: 'good'"),
+    ],
+)
+def test_a_users_check_that_goes_wrong_is_an_error_with_its_line_and_stops_no_other(
+    example: Path, code: str, said: str
+) -> None:  # fmt: skip
+    folder = example.parent / "checks"
+    folder.mkdir(mode=0o755)
+    scope = ', scope="site"' if "'nobody'" in code or "'db1'" in code else ""
+    (folder / "mine.py").write_text(
+        f'from implops.check.registry import check\n\n@check("X01", "mine"{scope})\ndef mine(case):\n{code}\n',
+        encoding="utf-8",
+    )
+    checks = registry.load(example.parent)
+    made = scene(load(example), {"db1": [memory(8 * GIB)]})
+    found = {one.id: one for one in judge(made, {id: checks[id] for id in ("X01", "MEM05")}) if one.host == "db1"}
+    assert (found["X01"].state, found["X01"].result.note) == ("error", "reason.raised")
+    assert found["X01"].result.params["detail"].startswith(said)
+    assert found["MEM05"].state == "pass"
 
 
 def test_what_a_recipe_will_set_is_information_before_and_demanded_after(site: Site) -> None:

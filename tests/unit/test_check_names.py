@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,18 @@ import dns.rcode
 import dns.rrset
 import pytest
 
+from implops import kit
 from implops.check import registry
 from implops.check.gather import Seen, scripts_of
 from implops.check.judge import Scene, judge
 from implops.check.limits import Limits
 from implops.check.model import Verdict
 from implops.deploy import recipes
-from implops.facts.base import NotMeasured, Section, build
+from implops.facts.base import NotMeasured, Section, Unknown, build
 from implops.facts.names import Config, Names, Outside, Served, fqdns, question, read_answer
 from implops.facts.network import Listener, Ports
 from implops.facts.planned import Planned
-from implops.facts.script import Probe, assemble
+from implops.facts.script import Probe, assemble, load_probe, parse
 from implops.facts.shares import Shared, Shares, SmallFiles, admitted
 from implops.site import Share, Site, load
 
@@ -52,6 +54,18 @@ def line(server: str, protocol: str, kind: str, name: str, wire: bytes | None, c
     framed = b"" if wire is None else (len(wire).to_bytes(2, "big") if protocol == "tcp" else b"") + wire
     told = f"1000 3000 {framed.hex()}" if wire is not None else "x: Connection refused" if code == "0" else ""
     return "answer", f"{server}:{protocol}:{kind}/{name} {code} {told}"
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_a_name_server_where_nobody_listens_is_refused_whichever_question_is_told_so(count: int) -> None:
+    asked, server = [f"a{number}.his.example" for number in range(count)], "127.0.0.9"
+    files = kit.files("checks/probes", None, "*.sh")
+    probe = load_probe("served", files, {"SERVED_BY": [server], "NAMES": asked})
+    nonce = "0123456789abcdef"
+    done = subprocess.run(["sh", "-s"], input=assemble([probe], nonce).encode(), capture_output=True, timeout=60)
+    found = build(Served, parse(done.stdout, nonce, ["served"]).sections["served"])
+    assert isinstance(found, Served)
+    assert found.answers == {(server, name): Unknown("refused", name) for name in asked}
 
 
 def names(*lines: tuple[str, str]) -> Any:

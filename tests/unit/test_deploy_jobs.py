@@ -78,3 +78,29 @@ def test_what_was_changed_is_flushed_when_it_holds_and_only_then(tmp_path: Path)
     assert not noted.exists()
     assert asked("true", flush=True) == 0
     assert noted.exists()
+
+
+def answered(tmp_path: Path, *wanted: probes.Probe) -> list[list[str]]:
+    done = sh(f"cd {tmp_path}\n" + probes.script([one.plain() for one in wanted], patient=True))
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert done.returncode == int(any(state == "bad" for _, state, _ in lines))
+    return lines
+
+
+def test_what_has_to_stay_good_waits_while_others_wait(tmp_path: Path) -> None:
+    seen = "date +%s%N >> asked"
+    late = probes.shell("late", "[ -e there ] || { [ -e begun ] && touch there; touch begun; false; }", deadline_s=20)
+    stays = probes.shell("stays", seen, deadline_s=20, stable_s=1)
+    assert sorted((number, state) for number, state, _ in answered(tmp_path, stays, late)) == [("0", "ok"), ("1", "ok")]
+    first, second = map(int, (tmp_path / "asked").read_text(encoding="ascii").split())
+    assert second - first >= 10**9
+
+
+def test_what_dies_at_once_is_bad_and_what_comes_back_to_stay_is_good(tmp_path: Path) -> None:
+    # Good when asked first, then never again.
+    once = probes.shell("once", "[ ! -e died ] && touch died", deadline_s=0, stable_s=1)
+    assert [line[:2] for line in answered(tmp_path, once)] == [["0", "bad"]]
+    # Good, gone a second later, then good for ever.
+    script = 'echo x >> asks; [ "$(wc -l < asks)" != 2 ]'
+    back = probes.shell("back", script, deadline_s=20, stable_s=1)
+    assert [line[:2] for line in answered(tmp_path, back)] == [["0", "ok"]]

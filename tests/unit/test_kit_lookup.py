@@ -44,7 +44,7 @@ def test_the_digest_knows_a_nearer_file(shipped: Path, base: Path) -> None:
     assert kit.digest(base, "checks") == before
 
 
-@pytest.mark.parametrize("what", ["checks", "checks/disks.py"])
+@pytest.mark.parametrize("what", [".", "checks", "checks/disks.py"])
 def test_what_others_may_write_to_is_refused(shipped: Path, base: Path, what: str) -> None:
     (base / "checks" / "disks.py").write_text("", encoding="utf-8")
     (base / what).chmod(0o777)
@@ -61,6 +61,17 @@ def test_a_file_that_cannot_be_loaded_names_its_line(base: Path, code: str, line
     with pytest.raises(KitError) as caught:
         kit.load(path, "checks")
     assert f"broken.py:{line}" in str(caught.value)
+
+
+def test_broken_texts_are_refused_by_name(base: Path) -> None:
+    path = base / "checks" / "locale" / "zh-Hans.toml"
+    path.parent.mkdir()
+    for broken in (b"[X01", 'title = "磁盘"'.encode("gbk")):
+        path.write_bytes(broken)
+        with pytest.raises(KitError) as caught:
+            kit.register("check", "checks", base)
+        assert caught.value.key == "kit.load"
+        assert str(path) in str(caught.value)
 
 
 def test_the_annotated_site_is_found() -> None:

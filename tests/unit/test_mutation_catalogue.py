@@ -12,6 +12,7 @@ from mutation.controls import CONTROLS, LOGIN, Control, beyond
 from mutation.fault import Fault, shell
 
 from implops import kit
+from implops.check.gather import kinds
 from implops.check.limits import Limit, Limits
 from implops.site import load
 
@@ -53,6 +54,13 @@ def test_faults_that_could_meet_are_put_apart() -> None:
 @pytest.mark.parametrize("proof", recorded.prove(), ids=lambda proof: proof.id)
 def test_a_recorded_fault_is_caught(proof: recorded.Proof) -> None:
     assert proof.missed == ""
+
+
+def test_the_recorded_answers_have_every_section_that_is_asked() -> None:
+    for trips in recorded.answers(recorded.site()).values():
+        for kind in kinds():
+            if kind.trip in (1, 2) and kind.__module__.startswith("implops.facts."):
+                assert recorded.trip_of(trips, kind.section) == kind.trip, kind.section
 
 
 def _said(control: Control, value: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import re
 import socket
 import threading
@@ -73,6 +74,21 @@ def test_a_closed_port_is_refused_and_a_mute_one_has_no_banner(make: Make) -> No
     assert isinstance(found["mute"], remote.HostUnreachable)
     assert found["mute"].key == "remote.no_banner"
     assert found["mute"].code == 3
+
+
+def test_who_ends_a_run_does_not_wait_for_answers_that_can_be_cut_off(make: Make) -> None:
+    site, cut, found, both = make(one=1, two=2), threading.Event(), list[bool](), threading.Barrier(2)
+
+    def ask(host: Host) -> None:
+        both.wait(60)
+        if host.name == "two":
+            _thread.interrupt_main()
+        found.append(cut.wait(60))
+
+    with pytest.raises(KeyboardInterrupt):
+        remote.each(list(site.hosts.values()), ask, ended=cut.set)
+    assert found
+    assert all(found)
 
 
 def test_a_missing_key_is_our_input(make: Make) -> None:
