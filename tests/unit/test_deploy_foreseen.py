@@ -38,11 +38,9 @@ def test_what_did_not_succeed_is_not_known() -> None:
 
 def test_an_answer_that_was_cut_off_is_not_known() -> None:
     commands = ["echo one", "echo two"]
-    whole = subprocess.run(
-        ["sh", "-s"], input=foreseen.script(commands, "f00d").encode(), capture_output=True, check=True
-    )
-    for end in range(len(whole.stdout)):
-        cut = foreseen.read(whole.stdout[:end], commands, "f00d")
+    whole = told(commands)
+    for end in range(len(whole)):
+        cut = foreseen.read(whole[:end], commands, "f00d")
         assert all(cut[one].text == f"{one.removeprefix('echo ')}\n" for one in cut)
     assert foreseen.read(whole, commands, "beef") == {}
 
