@@ -11,11 +11,13 @@ from implops.deploy import foreseen
 from implops.deploy.foreseen import Answer, Foreseen
 
 
+def told(commands: list[str]) -> bytes:
+    script = foreseen.script(commands, "f00d").encode()
+    return subprocess.run(["sh", "-s"], input=script, capture_output=True, check=True).stdout
+
+
 def asked(commands: list[str]) -> dict[str, Answer]:
-    done = subprocess.run(
-        ["sh", "-s"], input=foreseen.script(commands, "f00d").encode(), capture_output=True, check=True
-    )
-    return foreseen.read(done.stdout, commands, "f00d")
+    return foreseen.read(told(commands), commands, "f00d")
 
 
 def test_what_a_command_prints_is_given_as_it_is() -> None:
