@@ -152,6 +152,23 @@ def test_4a_and_the_hosts_are_as_if_nothing_had_happened(bare: Site, deployed: S
     compare(bare, deployed)
 
 
+def test_4b_what_somebody_changed_since_is_seen_and_mended(bare: Site) -> None:
+    # Everything is foreseen now: asked at once, before the first step.
+    assert (bare.state / "asked.json").is_file()
+    page, server = "/etc/nginx/sites-available/implops", "/etc/tomcat10/server.xml"
+    spoil = f"echo '# by hand' | sudo -n tee -a {page} {server}; sudo -n systemctl stop tomcat10"
+    assert ssh(bare, "app1", spoil).returncode == 0
+    told = implops("deploy", bare.path, "--drift", code=1, timeout=400).stdout
+    assert page in told
+    assert server in told
+    done = implops("deploy", bare.path, "--yes", timeout=400)
+    assert "无需改动" not in done.stdout
+    assert int(str(finished(bare)["changed"])) >= 3
+    seen = ssh(bare, "app1", f"sudo -n grep -c 'by hand' {page} {server}; systemctl is-active tomcat10")
+    assert seen.stdout.split() == [f"{page}:0", f"{server}:0", "active"]
+    assert "无需改动" in implops("deploy", bare.path, "--yes", timeout=400).stdout
+
+
 def test_5_the_database_is_as_declared(bare: Site) -> None:
     assert sql(bare, "show data_directory") == "/data/pg"
     about = "select pg_encoding_to_char(encoding), datcollate, pg_get_userbyid(datdba) from pg_database"
