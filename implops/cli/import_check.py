@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from implops import texts
+from implops.cli.import_ask import stop_if_asked
 from implops.cli.output import Session, verb
 
 if TYPE_CHECKING:
@@ -33,7 +34,9 @@ def check(session: Session, mappings: tuple[str, ...]) -> int:
     from implops.baseload.server import reach
     from implops.store.events import new_run
 
-    run_id, files, _ = new_run(), chosen(session, mappings), session.operator
+    files = chosen(session, mappings)
+    stop_if_asked(session, files)
+    run_id, _ = new_run(), session.operator
     with reach(session.site) as server:
         batches = check_all(session, server, files)
     for batch in batches:

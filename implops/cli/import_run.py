@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from implops import texts
+from implops.cli.import_ask import stop_if_asked
 from implops.cli.import_check import answer, argument, check_all, chosen, code, progress, remember
 from implops.cli.output import Session, verb
 
@@ -30,7 +31,9 @@ def dry_run(session: Session, mappings: tuple[str, ...]) -> int:
     from implops.baseload.server import reach
     from implops.store.events import new_run
 
-    run_id, files, operator = new_run(), chosen(session, mappings), session.operator
+    files = chosen(session, mappings)
+    stop_if_asked(session, files)
+    run_id, operator = new_run(), session.operator
     with lock.hold(session.site.state, "import", run_id, operator), reach(session.site) as server:
         batches = check_all(session, server, files)
         for number, batch in enumerate(batches, start=1):
@@ -61,6 +64,7 @@ def run(session: Session, mappings: tuple[str, ...], yes: bool, i_know: str | No
 
     site, run_id = session.site, new_run()
     files = chosen(session, mappings)
+    stop_if_asked(session, files)
     if site.backup is None:
         raise InputError("import.no_backup_part", site=session.path.name)
     if i_know is not None and not i_know.strip():
