@@ -177,6 +177,9 @@ class Mapping(Part):
         kept = self.model_dump(mode="json", by_alias=True, include=words)
         for word in ("file", "encoding_confirmed", "sha256"):
             kept["source"].pop(word)
+        for column in kept["columns"].values():
+            if column["empty"] is None:
+                del column["empty"]  # younger than the first logs: what does not use it stays what it was
         return hashlib.sha256(json.dumps(kept, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
     def allowed_rejects(self, rows: int) -> int:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from implops.baseload.column import ABSENT
 from implops.errors import DataError, HostError, InputError, MachineError
 from implops.remote import CONNECT_SECONDS, ssh_options
 from implops.site import Site
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from implops.baseload.mapping import Mapping
     from implops.baseload.target import Cell, Table
 
+_EMPTY_TEXT = f'"{ABSENT}"'.encode()
 _PLACE, _PREFIX = "/tmp", "implops-import-"  # noqa: S108 - mkdtemp makes a private folder in it
 
 
@@ -145,8 +147,8 @@ class Server(ABC):
         """The commands that take CSV rows in the order of ``cells`` and print how many came in, and the warnings."""
 
     def sent(self, rows: bytes, delimiter: str) -> bytes:
-        """CSV rows whose empty cells are NULL, as the copy command takes them."""
-        return rows
+        """CSV rows as the copy command takes them. Empty cells are NULL; a quoted ABSENT is an empty text."""
+        return rows.replace(_EMPTY_TEXT, b'""')
 
     @abstractmethod
     def stage(self, table: Table, cells: Sequence[Cell]) -> str:

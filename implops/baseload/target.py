@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from implops.baseload.column import Column, Dictionary
+from implops.baseload.column import ABSENT, KEPT, Column, Dictionary
 from implops.baseload.mapping import Mapping
 from implops.baseload.rules import Field
 from implops.baseload.seen import KEPT_KEYS, Hashes
@@ -93,8 +93,15 @@ class Cell:
         """The characters of its values are part of the proof: of texts only, numbers may be summed instead."""
         return self.type in _TEXTS
 
+    @property
+    def absent(self) -> str:
+        """What stands for NULL among canonical values."""
+        return ABSENT if self.column.keeps else ""
+
     def canonical(self, values: Sequence[str]) -> Sequence[str]:
-        """The values as the server gives them back; empty means NULL."""
+        """The values as the server gives them back, NULL as ``absent``."""
+        if self.column.keeps:
+            return [{"": ABSENT, KEPT: ""}.get(one, one) for one in values]
         if self.type == "bool":
             return [_BOOL[one] for one in values]
         if self.type != "numeric":
@@ -162,7 +169,8 @@ def _cell(mapping: Mapping, name: str, column: Column, there: TableColumn) -> Ce
         limits = [one for one in (column.longest, there.limit) if one is not None]
         limit = min(limits) if limits else None
         field = Field(name, "text", required, limit, column.pattern, private_use=private,
-                      least=column.shortest, multiline=column.multiline, charset=there.charset or "")  # fmt: skip
+                      least=column.shortest, multiline=column.multiline, charset=there.charset or "",
+                      kept=column.keeps)  # fmt: skip
     elif there.type in _SAME.get(kind, ()):
         field = Field(name, kind, required)
     elif kind == "int" and there.type in (*_GREATEST, "numeric"):
@@ -222,10 +230,20 @@ def existing(
     if not table.rows or resuming or target.mode == "upsert" or (target.mode == "replace" and not target.replace_where):
         return set()
     left = f" where not coalesce({replaced(server, mapping)}, false)" if target.mode == "replace" else ""
-    rows = map(tuple, server.stream([server.text(identifier(name)) for name in columns], table.sql + left))
+    kept = [mapping.columns[name].keeps for name in columns]
+    asked = [_key_text(server, name, keeps=one) for name, one in zip(columns, kept, strict=True)]
+    rows: Iterable[tuple[str, ...]] = map(tuple, server.stream(asked, table.sql + left))
+    if any(kept):
+        rows = (tuple(KEPT if one == ABSENT else one for one in row) for row in rows)
     if only is not None:
         return {row for row in rows if _key_hash(row) in only}
     return Hashes(map(_key_hash, rows)) if table.rows > KEPT_KEYS else set(rows)
+
+
+def _key_text(server: Server, name: str, *, keeps: bool) -> str:
+    """SQL: a column of a key as text; where empty texts are kept they are told from NULL."""
+    text = server.text(identifier(name))
+    return f"case when char_length({text}) = 0 then {server.literal(ABSENT)} else {text} end" if keeps else text
 
 
 def _key_hash(row: tuple[str, ...]) -> int:

@@ -137,7 +137,7 @@ def _file(sheet: Worksheet, mapping: Mapping, codes: Worksheet, listed: dict[tup
 
 
 def must(column: Column) -> bool:
-    return column.required or (column.unique and column.default is None)
+    return (column.required and not column.keeps) or (column.unique and column.default is None)
 
 
 def rules(column: Column) -> str:

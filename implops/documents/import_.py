@@ -234,7 +234,7 @@ def _mapped(frame: Frame, batches: list[_Batch]) -> Table:
 def _conversion(frame: Frame, rules: dict[str, Any], changes: dict[str, Any]) -> str:
     """The rules of a column, and how often each changed a value, with the first change."""
     words = [frame.say(f"form_import.type.{rules['type'].partition('(')[0]}", type=rules["type"])]
-    for name in ("required", "unique", "multiline"):
+    for name in ("required", "unique", "multiline", "empty"):
         if rules.get(name):
             words.append(frame.say(f"form_import.rule.{name}"))
     for name in ("length_min", "length_max", "min", "max", "pattern", "default", "dict", "ref", "formats", "units",

@@ -101,7 +101,8 @@ class PostgreSQL(Server):
     def _canonical(cell: Cell, alias: str) -> str:
         # char(n) without its padding only as text.
         name = alias + identifier(cell.name) + ("" if cell.type in ("text", "varchar") else "::text")
-        return name if cell.field.required else f"coalesce({name}, '')"
+        absent = "E'\\x1e'" if cell.column.keeps else "''"
+        return name if cell.field.required else f"coalesce({name}, {absent})"
 
     def number(self, cell: Cell, column: str) -> str:
         # sum() of int2, int4 and int8 is exact as it is, and the cast costs.
@@ -144,7 +145,9 @@ class PostgreSQL(Server):
     def copy(self, table: str, cells: Sequence[Cell], delimiter: str, source: str) -> str:
         columns = ", ".join(identifier(cell.name) for cell in cells)
         given = "E'\\t'" if delimiter == "\t" else self.literal(delimiter)
-        options = f"format csv, delimiter {given}, force_null({columns})"
+        # A quoted empty cell is NULL too, but where empty texts are kept: there a bare one is.
+        nulls = ", ".join(identifier(cell.name) for cell in cells if not cell.column.keeps)
+        options = f"format csv, delimiter {given}" + (f", force_null({nulls})" if nulls else "")
         return f"\\copy {table}({columns}) from pstdin with ({options})\n\\echo :ROW_COUNT\n\\echo 0"
 
     def stage(self, table: Table, cells: Sequence[Cell]) -> str:
