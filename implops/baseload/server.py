@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from implops.baseload.target import Cell, Table
 
 _EMPTY_TEXT = f'"{ABSENT}"'.encode()
+# (schema, table), and (child, parent) of each foreign key.
+Place = tuple[str, str]
+Foreign = Collection[tuple[Place, Place]]
 _PLACE, _PREFIX = "/tmp", "implops-import-"  # noqa: S108 - mkdtemp makes a private folder in it
 
 
@@ -93,6 +96,21 @@ class Server(ABC):
     @abstractmethod
     def table(self, schema: str, table: str) -> str:
         """The quoted name of a table; a mapping that names no schema says ``public``."""
+
+    def place(self, schema: str, table: str) -> Place:
+        """A table's schema and name as ``foreign_keys`` tells them; a mapping that names no schema says ``public``."""
+        return schema, table
+
+    @abstractmethod
+    def foreign_keys(self) -> Foreign:
+        """The foreign keys of the database between two tables."""
+
+    def empty(self, schema: str, table: str) -> bool:
+        """There is such a table, we may read it, and it holds no row."""
+        try:
+            return not self.values(["1"], f"{self.table(schema, table)} limit 1")
+        except DataError:
+            return False
 
     @abstractmethod
     def text(self, column: str) -> str:

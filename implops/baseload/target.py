@@ -53,7 +53,7 @@ class Sequencer:
 @dataclass(frozen=True)
 class Table:
     """The target as the catalogue of the database describes it. ``uniques``: sorted column names of each unique
-    index; ``parents``: tables that its foreign keys refer to.
+    index.
     """
 
     name: tuple[str, str]
@@ -64,7 +64,6 @@ class Table:
     triggers: tuple[str, ...]
     sql: str = ""
     uniques: tuple[tuple[str, ...], ...] = ()
-    parents: tuple[str, ...] = ()
     sequences: tuple[Sequencer, ...] = ()
 
     def unique(self, names: Sequence[str]) -> bool:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from implops.baseload.batch import Batch
     from implops.baseload.judge import Known
     from implops.baseload.mapping import Mapping
-    from implops.baseload.server import Server
+    from implops.baseload.server import Foreign, Server
 
 # Rows between two looks at the clock cost nothing; a line of progress every two seconds.
 _PROGRESS_SECONDS = 2.0
@@ -75,19 +75,23 @@ def chosen(session: Session, words: tuple[str, ...]) -> list[Mapping]:
 
 
 def check_all(session: Session, server: Server, chosen: list[Mapping]) -> list[Batch]:
-    """Every file is judged, so that the customer hears of all faults at once."""
-    from implops.baseload import rejects
+    """Every file is judged, parents before children, so that the customer hears of all faults at once."""
+    from implops.baseload import order, rejects
     from implops.baseload.batch import Batch
     from implops.baseload.check import check as check_one
     from implops.baseload.check import wanted_codes
     from implops.errors import DataError, InputError
 
+    foreign = server.foreign_keys()
+    chosen = _arranged(session, server, chosen, foreign)
+    referred = order.needs(server, chosen, ())
     pending: Known = {}
     batches: list[Batch] = []
     refused: set[str] = set()
     for number, one in enumerate(chosen):
         session.story(texts.say("import.checking", name=one.name, file=one.file.name))
-        if refused.intersection(one.after):
+        _tell_empty_parents(session, server, one, chosen, foreign)
+        if refused & referred[one.name]:
             # Its parents are not known, so its references cannot be judged.
             batches.append(Batch(one, "skipped"))
             refused.add(one.name)
@@ -120,6 +124,35 @@ def check_all(session: Session, server: Server, chosen: list[Mapping]) -> list[B
         _tell(session, batch)
         batches.append(batch)
     return batches
+
+
+def _arranged(session: Session, server: Server, chosen: list[Mapping], foreign: Foreign) -> list[Mapping]:
+    """Parents first; what that changes, and what goes round in a circle, is told."""
+    from implops.baseload import order
+
+    arranged, circles = order.arrange(chosen, order.needs(server, chosen, foreign))
+    for names in circles:
+        session.story(texts.say("import.order_circle", names=" ".join(names)))
+    if arranged != chosen:
+        session.story(texts.say("import.order", names=" → ".join(one.name for one in arranged)))
+    return arranged
+
+
+def _tell_empty_parents(
+    session: Session, server: Server, one: Mapping, chosen: list[Mapping], foreign: Foreign
+) -> None:  # fmt: skip
+    """A table that this one refers to is empty, and nothing of this run fills it."""
+    from implops.baseload import mapping, order
+
+    mine = order.here(server, one)
+    tables = order.parents_of(server, one) | {parent for child, parent in foreign if child == mine}
+    for schema, table in sorted(tables - {order.here(server, other) for other in chosen}):
+        if not server.empty(schema, table):
+            continue
+        others = [mapping.load(path) for path in session.site.data]
+        names = [other.name for other in others if order.here(server, other) == (schema, table)]
+        key = "import.parent_empty" if names else "import.parent_empty_unknown"
+        session.story(texts.say(key, name=one.name, table=table, parent=" ".join(names)))
 
 
 def remember(session: Session, batch: Batch, kind: str, run_id: str, *, good: bool) -> None:

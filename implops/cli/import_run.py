@@ -44,6 +44,9 @@ def dry_run(session: Session, mappings: tuple[str, ...]) -> int:
             elif batch.outcome == "good":
                 session.story(texts.say("import.rehearsing", name=batch.mapping.name, table=batch.mapping.target))
                 _load(session, server, batch, number, run_id, keep=False)
+                if _lacks_parent(batch) and any(one.loaded for one in batches[: number - 1]):
+                    session.story(texts.say("import.parents_first", name=batch.mapping.name))
+                    batch.outcome, batch.error = "skipped", None
             remember(session, batch, "rehearsed", run_id, good=batch.outcome in ("loaded", "partly", "already"))
     answer(session, batches)
     session.story(texts.say("import.rolled_back"))
@@ -132,6 +135,11 @@ def _parents_waiting(batch: Batch, batches: Sequence[Batch]) -> bool:
     tables = {one.mapping.target.table for one in batches if one.mapping.name in loading}
     refs = {column.ref.table for column in batch.mapping.columns.values() if column.ref}
     return bool(tables & refs)
+
+
+def _lacks_parent(batch: Batch) -> bool:
+    """The database refused a row for want of the row that it refers to."""
+    return batch.error is not None and batch.error.params.get("state") in ("23503", "1452/23000")
 
 
 def _import(session: Session, entry: Run, files: list[Mapping], run_id: str) -> list[Batch]:

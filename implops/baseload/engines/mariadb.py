@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from implops.baseload.fingerprint import crc_sum, md5_sum
-from implops.baseload.server import Server, environment, identifier, private
+from implops.baseload.server import Foreign, Place, Server, environment, identifier, private
 from implops.baseload.target import LOG_TABLE, Cell, Table, TableColumn
 from implops.errors import DataError, HostError, InputError
 
@@ -100,6 +100,17 @@ class MariaDB(Server):
 
     def table(self, schema: str, table: str) -> str:
         return identifier(self.database if schema == "public" else schema, table)
+
+    def place(self, schema: str, table: str) -> Place:
+        return "public" if schema == self.database else schema, table
+
+    def foreign_keys(self) -> Foreign:
+        found = self.values(
+            ["table_name", "referenced_table_name"],
+            "information_schema.key_column_usage where table_schema = database() and referenced_table_schema = "
+            "database() and referenced_table_name <> table_name",
+        )
+        return {(("public", child), ("public", parent)) for child, parent in found}
 
     def text(self, column: str) -> str:
         return f"cast({column} as char)"
@@ -250,7 +261,6 @@ class MariaDB(Server):
             triggers=tuple(one[0] for one in found["trigger"]),
             sql=sql,
             uniques=tuple(tuple(sorted(names)) for names in uniques.values()),
-            parents=tuple(one[0] for one in found["parent"]),
         )
 
     def _catalogue(self, table: str) -> dict[str, list[list[Any]]]:
@@ -267,8 +277,6 @@ class MariaDB(Server):
             "unique": f"index_name, column_name from {schema}.statistics where {place} = {name} and non_unique = 0 "
             f"and index_name not in (select index_name from {schema}.statistics where {place} = {name} "
             "and sub_part is not null)",
-            "parent": f"referenced_table_name from {schema}.key_column_usage where {place} = {name} "
-            "and referenced_table_name is not null and referenced_table_name <> table_name",
             "trigger": f"trigger_name from {schema}.triggers where event_object_schema = database() "
             f"and event_object_table = {name} order by trigger_name",
             "right": f"privilege_type from (select privilege_type from {schema}.user_privileges where {me} union "

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from implops.baseload.fingerprint import lookup3_sum
-from implops.baseload.server import Server, environment, identifier, private
+from implops.baseload.server import Foreign, Server, environment, identifier, private
 from implops.baseload.target import LOG_TABLE, Cell, Sequencer, Table, TableColumn
 from implops.errors import DataError, HostError, InputError
 
@@ -85,6 +85,15 @@ class PostgreSQL(Server):
 
     def table(self, schema: str, table: str) -> str:
         return identifier(schema, table)
+
+    def foreign_keys(self) -> Foreign:
+        found = self.values(
+            ["cn.nspname", "c.relname", "pn.nspname", "p.relname"],
+            "pg_constraint k join pg_class c on c.oid = k.conrelid join pg_namespace cn on cn.oid = c.relnamespace "
+            "join pg_class p on p.oid = k.confrelid join pg_namespace pn on pn.oid = p.relnamespace "
+            "where k.contype = 'f' and k.conrelid <> k.confrelid",
+        )
+        return {((one[0], one[1]), (one[2], one[3])) for one in found}
 
     def text(self, column: str) -> str:
         return f"{column}::text"
@@ -204,8 +213,6 @@ class PostgreSQL(Server):
                       where a.attrelid = i.indrelid and a.attnum = any(i.indkey)) as names
               from pg_index i where i.indrelid = {oid} and i.indisunique and i.indisvalid and i.indimmediate
                 and i.indpred is null and i.indexprs is null) u),
-          'parents', (select coalesce(json_agg(distinct confrelid::regclass::text), '[]') from pg_constraint
-                      where conrelid = {oid} and contype = 'f' and confrelid <> conrelid),
           'sequences', (select coalesce(json_agg(json_build_object('column', attname, 'sequence', seq,
                 'ours', has_sequence_privilege(seq, 'UPDATE') and has_sequence_privilege(seq, 'SELECT'))), '[]')
               from (select attname, pg_get_serial_sequence({name}, attname) as seq from pg_attribute
@@ -244,7 +251,6 @@ class PostgreSQL(Server):
             triggers=tuple(found["triggers"]),
             sql=identifier(schema, table),
             uniques=tuple(tuple(one) for one in found["uniques"]),
-            parents=tuple(found["parents"]),
             sequences=tuple(Sequencer(**one) for one in found["sequences"]),
         )
 
