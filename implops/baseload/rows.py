@@ -377,7 +377,9 @@ class Reader:
             self.spotted.append((lines[index], [column[index] for column in values]))
 
     def _reject(self, line: int, raw: bytes, faults: Iterable[Fault]) -> None:
+        faults = tuple(faults)
         self.tally.rejected += 1
+        self.tally.exists += any(one.code == "exists" for one in faults)
         if len(self.rejects) < KEPT_REJECTS:
             shown_ = (replace(one, value=one.value.replace(KEPT, "")) for one in faults)
             self.rejects.append(Reject(line, raw, tuple(shown_)))

@@ -217,18 +217,22 @@ def listed(server: Server, codes: Dictionary) -> set[str]:
 
 def existing(
     server: Server, mapping: Mapping, table: Table, columns: tuple[str, ...], *, resuming: bool = False,
-    only: frozenset[int] | None = None,
+    only: frozenset[int] | None = None, every: bool = False,
 ) -> set[tuple[str, ...]] | Hashes:  # fmt: skip
     """The keys that the table holds already and that a new row would repeat: of a large table their hashes, or with
     ``only`` the keys with these hashes.
 
     None for an upsert, which changes those rows, nor for a file that is half in: its own rows are there; in both the
-    table's unique indexes decide.
+    table's unique indexes decide. ``every``: all keys of the table, whatever the mode would do to them.
     """
-    target = mapping.target
-    if not table.rows or resuming or target.mode == "upsert" or (target.mode == "replace" and not target.replace_where):
-        return set()
-    left = f" where not coalesce({replaced(server, mapping)}, false)" if target.mode == "replace" else ""
+    target, left = mapping.target, ""
+    if not every:
+        if not table.rows or resuming or target.mode == "upsert":
+            return set()
+        if target.mode == "replace":
+            if not target.replace_where:
+                return set()
+            left = f" where not coalesce({replaced(server, mapping)}, false)"
     kept = [mapping.columns[name].keeps for name in columns]
     asked = [_key_text(server, name, keeps=one) for name, one in zip(columns, kept, strict=True)]
     rows: Iterable[tuple[str, ...]] = map(tuple, server.stream(asked, table.sql + left))
@@ -256,38 +260,3 @@ def replaced(server: Server, mapping: Mapping) -> str:
         f"{server.text(identifier(name))} = {server.literal(value)}"
         for name, value in mapping.target.replace_where.items()
     )
-
-
-@dataclass(frozen=True)
-class Logged:
-    """What the log table in the target database knows of this file, mapping and target."""
-
-    import_id: str
-    batch: int
-    last_line: int
-    last_byte: int
-    rows: int
-    row_hash: str
-    committed_at: str
-
-
-def logged(server: Server, mapping: Mapping, sha256: str) -> list[Logged]:
-    """The log rows of the same file, mapping and target, in the order of the batches."""
-    names = ("import_id", "batch_no", "last_line", "last_byte", "rows", "row_hash", "committed_at")
-    found = server.values(
-        [server.text(identifier(one)) for one in names],
-        f"{server.table('public', LOG_TABLE)} where file_sha256 = {server.literal(sha256)} and mapping_sha256 = "
-        f"{server.literal(mapping.sha256)} and target = {server.literal(str(mapping.target))} order by batch_no",
-    )
-    return [Logged(one, int(a), int(b), int(c), int(d), digest, at) for one, a, b, c, d, digest, at in found]
-
-
-def already(server: Server, mapping: Mapping, sha256: str) -> dict[str, str] | None:
-    """What the log says when the whole file went into this table before, or None."""
-    found = logged(server, mapping, sha256)
-    if not found or not found[-1].last_byte:
-        return None
-    last = found[-1]
-    rows = str(sum(one.rows for one in found))
-    row_hash = str(sum(int(one.row_hash) for one in found))
-    return {"import_id": last.import_id, "rows": rows, "row_hash": row_hash, "committed_at": last.committed_at}

@@ -182,6 +182,8 @@ def _tell(session: Session, batch: Batch) -> None:
         session.story(texts.say("import.noted_crlf", crlf=proof.crlf, lf=proof.lines - proof.crlf))
     if proof.bom:
         session.story(texts.say("import.noted_bom"))
+    if checked.past.round > 1:
+        session.story(texts.say("import.noted_again", round=checked.past.round))
     if tally.blank:
         session.story(texts.say("import.noted_blank", count=tally.blank))
     for key, value in tally.notes.items():

@@ -174,7 +174,6 @@ def _import(session: Session, entry: Run, files: list[Mapping], run_id: str) -> 
 def _load(session: Session, server: Server, batch: Batch, number: int, run_id: str, *, keep: bool) -> None:
     """One file. What goes wrong with the data stays in the batch; a lost server or another import ends the run."""
     from implops.baseload.load import CommitUnknown, Job, load
-    from implops.baseload.target import logged
     from implops.errors import DataError, HostError
 
     checked = batch.checked
@@ -189,7 +188,7 @@ def _load(session: Session, server: Server, batch: Batch, number: int, run_id: s
         import_id=f"{run_id}/{number}", skip=frozenset(reject.line for reject in checked.rejects),
         rejected=checked.tally.rejected, spots=frozenset([*places, *([0, good - 1] if good else [])]),
         progress=progress(session, checked.proof.lines), keep=keep,
-        logged=tuple(logged(server, one, checked.proof.sha256)), suspects=checked.suspects,
+        past=checked.past, suspects=checked.suspects,
     )  # fmt: skip
     try:
         load(job)
@@ -216,8 +215,8 @@ def _account(session: Session, batch: Batch, job: Job) -> None:
         session.story(texts.say("import.loaded" if job.keep else "import.rehearsed", **counts))
     elif batch.outcome != "unknown":
         batch.outcome = "failed"
-        if job.keep and loaded.batches + len(job.logged):
-            loaded.resumed = sum(one.rows for one in job.logged)
+        if job.keep and loaded.batches + len(job.past.batches):
+            loaded.resumed = job.past.rows
             batch.loaded, batch.outcome = loaded, "halfway"
             told = texts.say("import.halfway", rows=loaded.rows + loaded.resumed, name=batch.mapping.name)
             session.story(told)
@@ -225,13 +224,15 @@ def _account(session: Session, batch: Batch, job: Job) -> None:
 
 def _settle(session: Session, batch: Batch, job: Job, error: HostError) -> None:
     """The connection broke around COMMIT: the log table in the database says whether it went through."""
+    from implops.baseload.past import past
     from implops.baseload.server import reach
-    from implops.baseload.target import describe, logged
+    from implops.baseload.target import describe
     from implops.errors import HostError
 
     batch.error, batch.outcome = error, "unknown"
     with reach(session.site) as server:
-        found = [one for one in logged(server, batch.mapping, job.proof.sha256) if one.import_id == job.import_id]
+        there = past(server, batch.mapping, job.proof.sha256).batches
+        found = [one for one in there if one.import_id == job.import_id]
         after = describe(server, batch.mapping).rows
     batch.error, batch.outcome = None, "good"
     loaded = job.loaded

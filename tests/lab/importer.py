@@ -17,7 +17,6 @@ from implops.baseload import mapping
 from implops.baseload.check import Checked, check
 from implops.baseload.load import Job, Loaded, load
 from implops.baseload.server import Server
-from implops.baseload.target import logged
 
 
 def checked(server: Server, path: Path) -> Checked:
@@ -36,8 +35,7 @@ def load_checked(server: Server, found: Checked, *, keep: bool = True, pause: fl
         server=server, mapping=one, table=found.table, cells=found.cells, proof=found.proof,
         import_id=secrets.token_hex(8), skip=frozenset(reject.line for reject in found.rejects),
         rejected=found.tally.rejected, spots=frozenset({0, good // 2, good - 1} if good else ()),
-        progress=lambda rows, line: time.sleep(pause), keep=keep, logged=tuple(logged(server, one, found.proof.sha256)),
-        suspects=found.suspects,
+        progress=lambda rows, line: time.sleep(pause), keep=keep, past=found.past, suspects=found.suspects,
     )  # fmt: skip
     return load(job)
 
