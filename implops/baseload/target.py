@@ -43,10 +43,13 @@ class TableColumn:
 
 @dataclass(frozen=True)
 class Sequencer:
-    """A sequence behind a column; ``ours`` when the import may set it."""
+    """A sequence behind a column, which it owns or only draws from. ``down``: it counts downwards; ``ours``: the import
+    may set it.
+    """
 
     column: str
     sequence: str
+    down: bool
     ours: bool
 
 

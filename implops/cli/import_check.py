@@ -182,6 +182,8 @@ def _tell(session: Session, batch: Batch) -> None:
         session.story(texts.say("import.noted_crlf", crlf=proof.crlf, lf=proof.lines - proof.crlf))
     if proof.bom:
         session.story(texts.say("import.noted_bom"))
+    if checked.table.triggers:
+        session.story(texts.say("import.noted_triggers", names=" ".join(checked.table.triggers)))
     if checked.past.round > 1:
         session.story(texts.say("import.noted_again", round=checked.past.round))
     if tally.blank:
@@ -227,6 +229,7 @@ def answer(session: Session, batches: list[Batch]) -> None:
         session.answer({"batches": [one.payload(number) for number, one in enumerate(batches, start=1)]})
         return
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("file", "table", "encoding", "rows", "good", "rejected", "result"):
@@ -236,8 +239,10 @@ def answer(session: Session, batches: list[Batch]) -> None:
         tally = one.counted
         read = one.checked is not None and one.checked.loaded is None
         counts = [str(value) if read else "—" for value in (tally.rows, tally.good, tally.rejected)]
-        table.add_row(one.mapping.file.name, one.mapping.target.table, one.mapping.source.declared, *counts,
-                      texts.say(f"import.outcome.{one.outcome}"))  # fmt: skip
+        row = (one.mapping.file.name, one.mapping.target.table, one.mapping.source.declared, *counts,
+               texts.say(f"import.outcome.{one.outcome}"))  # fmt: skip
+        # A customer's file may be called like markup.
+        table.add_row(*map(Text, row))
     session.console.print(table)
     for one in batches:
         if one.checked and one.checked.rejects:

@@ -27,6 +27,8 @@ def build(store: Store, run: str, number: str, language: Language) -> Document:
     parts: list[Part] = [_files(frame, batches), _proofs(frame, batches), _sums(frame, batches)]
     if notes := [batch for batch in batches if batch.given.get("error")]:
         parts.append(_faults(frame, notes))
+    if fired := [batch for batch in batches if batch.given.get("triggers")]:
+        parts.append(_triggers(frame, fired))
     if overruled := frame.started.payload.get("overruled"):
         parts.append(_overruled(frame, overruled))
     parts += [_backups(frame), _mapped(frame, batches), _rejected(frame, batches), _sample(frame, batches)]
@@ -179,6 +181,14 @@ def _faults(frame: Frame, batches: list[_Batch]) -> Table:
     columns = _columns(frame, ("file", 1, ""), ("remark", 5, ""))
     rows = tuple((batch.file, error_text(batch.given["error"], frame.language)) for batch in batches)
     return Table(frame.say("form_import.faults"), columns, rows)
+
+
+def _triggers(frame: Frame, batches: list[_Batch]) -> Paragraph:
+    told = {
+        frame.say("form_import.triggers", table=batch.given["target"], names=" ".join(batch.given["triggers"]))
+        for batch in batches
+    }
+    return Paragraph("\n".join(sorted(told)), frame.say("form_import.triggers_title"))
 
 
 def _overruled(frame: Frame, overruled: list[dict[str, Any]]) -> Paragraph:

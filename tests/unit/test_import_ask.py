@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 
 from implops.baseload import mapping
+from implops.baseload.batch import Batch
 from implops.baseload.inspection import evidence, excerpt
 from implops.baseload.proof import prove
+from implops.cli.import_check import answer
+from implops.cli.output import Session
 from implops.errors import InputError, SiteError
 from implops.store import Store
 
@@ -107,6 +110,15 @@ def test_a_sample_cannot_steer_the_terminal(example: Path, asking: Path) -> None
         assert all(one.isprintable() for one in done.stdout.replace("\n", ""))
     told = implops("check", example, asking).stdout
     assert "[red]甲[/]<U+001B>[2J<U+0007><U+202E>乙" in told
+
+
+def test_the_name_of_a_file_cannot_either(
+    example: Path, asking: Path, capsys: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
+    asking.write_text(asking.read_text(encoding="utf-8").replace("dept.csv", "'[b]d.csv'"), encoding="utf-8")
+    session = Session(example, as_json=False, quiet=False, verbose=False, operator="x/1")
+    answer(session, [Batch(mapping.load(asking), "refused")])
+    assert "[b]d.csv" in capsys.readouterr().out
 
 
 def test_a_long_line_is_shown_where_it_tells_something() -> None:

@@ -180,13 +180,18 @@ class PostgreSQL(Server):
         )
 
     def sequences(self, table: Table, cells: Sequence[Cell]) -> str:
+        """Only ever onwards: what others have drawn from it meanwhile is not drawn twice."""
         mapped = {cell.name for cell in cells}
-        return "\n".join(
-            f"select setval({self.literal(one.sequence)}::regclass, greatest((select last_value from {one.sequence}), "
-            f"(select coalesce(max({identifier(one.column)}), 1) from {table.sql})));"
-            for one in table.sequences
-            if one.column in mapped and one.ours
-        )
+        setting = []
+        for one in table.sequences:
+            if one.column in mapped:
+                furthest, beyond = ("min", "<") if one.down else ("max", ">")
+                setting.append(
+                    f"select setval({self.literal(one.sequence)}::regclass, loaded) from {one.sequence}, "
+                    f"(select {furthest}({identifier(one.column)})::bigint as loaded from {table.sql}) t "
+                    f"where loaded {beyond} last_value or (loaded = last_value and not is_called);"
+                )
+        return "\n".join(setting)
 
     @property
     def mine(self) -> str:
@@ -213,10 +218,19 @@ class PostgreSQL(Server):
                       where a.attrelid = i.indrelid and a.attnum = any(i.indkey)) as names
               from pg_index i where i.indrelid = {oid} and i.indisunique and i.indisvalid and i.indimmediate
                 and i.indpred is null and i.indexprs is null) u),
-          'sequences', (select coalesce(json_agg(json_build_object('column', attname, 'sequence', seq,
-                'ours', has_sequence_privilege(seq, 'UPDATE') and has_sequence_privilege(seq, 'SELECT'))), '[]')
-              from (select attname, pg_get_serial_sequence({name}, attname) as seq from pg_attribute
-                    where attrelid = {oid} and attnum > 0 and not attisdropped) s where seq is not null),
+          'sequences', (select coalesce(json_agg(json_build_object('column', a.attname,
+                'sequence', format('%I.%I', n.nspname, s.relname), 'down', q.seqincrement < 0,
+                'ours', has_sequence_privilege(s.oid, 'UPDATE') and has_sequence_privilege(s.oid, 'SELECT'))
+                order by a.attnum), '[]')
+              from (select adnum as attnum, d.refobjid as seq from pg_attrdef f join pg_depend d on d.objid = f.oid
+                      and d.classid = 'pg_attrdef'::regclass and d.refclassid = 'pg_class'::regclass
+                      where f.adrelid = {oid}
+                    union select d.refobjsubid, d.objid from pg_depend d where d.classid = 'pg_class'::regclass
+                      and d.refclassid = 'pg_class'::regclass and d.refobjid = {oid} and d.deptype in ('a', 'i')) b
+              join pg_class s on s.oid = b.seq and s.relkind = 'S' join pg_sequence q on q.seqrelid = s.oid
+              join pg_namespace n on n.oid = s.relnamespace
+              join pg_attribute a on a.attrelid = {oid} and a.attnum = b.attnum
+                and a.atttypid = any(array['int2', 'int4', 'int8', 'numeric']::regtype[])),
           'columns', (select coalesce(json_agg(json_build_object(
               'name', a.attname, 'type', t.typname,
               'limit', case when t.typname in ('varchar', 'bpchar') and {typmod} > 4 then {typmod} - 4 end,
@@ -241,6 +255,11 @@ class PostgreSQL(Server):
             raise InputError("import.no_log_table", database=self.database)
         if found["encoding"] != "UTF8":
             raise InputError("import.server_encoding", database=self.database, encoding=found["encoding"])
+        sequences = tuple(Sequencer(**one) for one in found["sequences"])
+        for one in sequences:
+            if one.column in mapping.columns and not one.ours:
+                raise InputError("import.no_sequence_right", table=shown, column=one.column, sequence=one.sequence,
+                                 role=self.user)  # fmt: skip
         rows = int(self.query(f"select count(*) from {identifier(schema, table)};", timeout=3600))
         return Table(
             name=(schema, table),
@@ -251,7 +270,7 @@ class PostgreSQL(Server):
             triggers=tuple(found["triggers"]),
             sql=identifier(schema, table),
             uniques=tuple(tuple(one) for one in found["uniques"]),
-            sequences=tuple(Sequencer(**one) for one in found["sequences"]),
+            sequences=sequences,
         )
 
 
