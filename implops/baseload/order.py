@@ -48,7 +48,7 @@ def arrange(mappings: Sequence[Mapping], wanted: dict[str, set[str]]) -> tuple[l
         group = [one for name, one in waiting.items() if name == first or name in before[first]]
         if len(group) > 1:
             circles.append([one.name for one in group])
-            group = in_order(group, set(wanted))
+            group = in_order(group, {name for one in group for name in one.after})
         done += group
         for one in group:
             del waiting[one.name]

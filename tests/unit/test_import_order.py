@@ -64,7 +64,7 @@ def test_a_circle_is_named_and_keeps_its_order_while_the_rest_finds_its_place() 
 
 
 def test_in_a_circle_after_decides() -> None:
-    given = [mapping("b", after=("a",)), mapping("a")]
+    given = [mapping("b", after=("a", "not of this run")), mapping("a")]
     assert names(given, [key("a", "b")]) == (["a", "b"], [["b", "a"]])
 
 
