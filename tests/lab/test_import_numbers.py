@@ -136,5 +136,4 @@ def test_triggers_are_listed(database: Database, tmp_path: Path) -> None:
     database.sql(TRIGGER[database.engine])
     found, loaded = bring(database.server, deliver(tmp_path, "1,a\n"))
     assert loaded
-    # MariaDB shows them only to who may make them.
-    assert found.table.triggers == (("idle_one",) if database.engine == "postgresql" else ())
+    assert found.table.triggers == ("idle_one",)
