@@ -241,16 +241,16 @@ def _rights(d: Any) -> None:
     database = "(select coalesce(datacl, acldefault('d', datdba)) from pg_database where datname = current_database())"
     schema = "(select coalesce(nspacl, acldefault('n', nspowner)) from pg_namespace where nspname = 'public')"
 
-    def default(kind: str, code: str, privileges: list[str]) -> Any:
+    def default(kind: str, code: str, given: dict[str, list[str]]) -> Any:
         acl = (
             f"(select defaclacl from pg_default_acl where defaclrole = to_regrole('{d.owner}') "
             f"and defaclnamespace = 'public'::regnamespace and defaclobjtype = '{code}')"
         )
-        words = ", ".join(privileges)
+        whose = f"alter default privileges for role {d.owner} in schema public"
+        grants = [f"{whose} grant {', '.join(words)} on {kind} to {user};" for user, words in given.items()]
         return ops.Want(
-            _granted(acl, users, [f"{user}={word}" for user in users for word in privileges]),
-            f"alter default privileges for role {d.owner} in schema public revoke all on {kind} from public, {both};\n"
-            f"alter default privileges for role {d.owner} in schema public grant {words} on {kind} to {both};",
+            _granted(acl, users, [f"{user}={word}" for user, words in given.items() for word in words]),
+            "\n".join([f"{whose} revoke all on {kind} from public, {both};", *grants]),
         )
 
     log_acl = f"(select relacl from pg_class where oid = to_regclass('public.{LOG_TABLE}'))"
@@ -274,8 +274,15 @@ def _rights(d: Any) -> None:
             _granted(schema, users, [f"{user}=USAGE" for user in users]),
             f"revoke all on schema public from public, {both};\ngrant usage on schema public to {both};",
         ),
-        default("tables", "r", rows),
-        default("sequences", "S", ["USAGE", "SELECT"]),
+        default("tables", "r", dict.fromkeys(users, rows)),
+        # An import that brings its own numbers sets the sequence behind them.
+        default("sequences", "S", {d.app: ["USAGE", "SELECT"], d.import_: ["USAGE", "SELECT", "UPDATE"]}),
+        ops.Want(
+            # The question is an error for anything but a sequence, and only a case keeps the order of conditions.
+            "not exists (select from pg_class where case when relkind = 'S' and relnamespace = 'public'::regnamespace "
+            f"then not has_sequence_privilege('{d.import_}', oid, 'UPDATE') end)",
+            f"grant usage, select, update on all sequences in schema public to {d.import_};",
+        ),
         ops.Want(
             f"to_regclass('public.{LOG_TABLE}') is not null and "
             + _granted(log_acl, users, [f"{d.import_}=SELECT", f"{d.import_}=INSERT"]),

@@ -159,6 +159,8 @@ def _conversion(name: str, mapping: Mapping) -> dict[str, Any]:
                         ("default", column.default), ("dict", column.codes)):  # fmt: skip
         if value is not None:
             rules[word] = value
+    if column.keeps:
+        rules["empty"] = True
     rules |= {word: True for word in ("required", "unique", "multiline") if getattr(column, word)}
     if column.ref:
         rules["ref"] = str(column.ref)

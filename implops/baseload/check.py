@@ -13,6 +13,7 @@ from implops.baseload.convert import Change
 from implops.baseload.fingerprint import Fingerprint
 from implops.baseload.judge import Known, Taken, lookups
 from implops.baseload.mapping import Mapping
+from implops.baseload.past import Past, past, stands
 from implops.baseload.proof import Proof, prove
 from implops.baseload.rows import Reader
 from implops.baseload.seen import Suspects
@@ -21,22 +22,21 @@ from implops.baseload.tally import Reject, Tally
 from implops.baseload.target import (
     Cell,
     Table,
-    already,
     describe,
     existing,
     fit,
     known_codes,
     known_pairs,
     listed,
-    logged,
 )
-from implops.errors import InputError
+from implops.errors import DataError, InputError
 
 
 @dataclass
 class Checked:
-    """``loaded`` is the log row when this file went into this table before; nothing was read then. ``suspects``:
-    seen.py, for the readers of the load.
+    """``loaded`` is the log row when this file went into this table before and its rows are there; nothing was read
+    then. ``past``: what of the file is in, and which round of it this is. ``suspects``: seen.py, for the readers of the
+    load.
     """
 
     mapping: Mapping
@@ -48,6 +48,7 @@ class Checked:
     loaded: dict[str, str] | None = None
     changes: dict[str, dict[str, Change]] = field(default_factory=dict)
     suspects: Suspects = field(default_factory=dict)
+    past: Past = field(default_factory=Past)
 
     @property
     def allowed(self) -> int:
@@ -82,14 +83,15 @@ def open_reader(
     collect: frozenset[str] = frozenset(),
     suspicious: bool = False,
     suspects: Suspects | None = None,
+    every: bool = False,
 ) -> Reader:
     """A Reader that knows the parent codes and the keys that the database holds now, and ``pending`` codes besides.
 
-    Raises InputError for a dictionary that cannot be read.
+    ``every``: keys, see existing. Raises InputError for a dictionary that cannot be read.
     """
     known = known_to(server, mapping, cells, pending)
     taken: Taken = {
-        names: existing(server, mapping, table, names, resuming=resuming, only=(suspects or {}).get(names))
+        names: existing(server, mapping, table, names, resuming=resuming, only=(suspects or {}).get(names), every=every)
         for names in Reader.keys(mapping)
     }
     return Reader(mapping, cells, known, taken, fingerprint=fingerprint, spots=spots, collect=collect,
@@ -147,15 +149,25 @@ def check(
     ``progress`` is given the lines of the file, and what it returns is told rows and line again and again.
 
     Raises InputError for a mapping, header or encoding that is refused, DataError when the number of rows is not the
-    customer's. Rejected rows are values.
+    customer's, and when a part of the rows of an earlier import is gone. Rejected rows are values.
     """
     proof = prove(mapping)
     table = describe(server, mapping)
     cells = fit(mapping, table)
-    done = already(server, mapping, proof.sha256)
-    if done:
-        return Checked(mapping, proof, table, cells, Tally(), [], done)
-    resuming = bool(mapping.batch and logged(server, mapping, proof.sha256))
+    before = past(server, mapping, proof.sha256)
+
+    def keys_there() -> int:
+        reader, _ = judged(lambda told: open_reader(server, mapping, table, cells, pending, suspects=told, every=True),
+                           progress(proof.lines))  # fmt: skip
+        return reader.tally.exists
+
+    if not stands(server, mapping, table, cells, before, keys_there):
+        before = before.again
+    if before.whole:
+        return Checked(mapping, proof, table, cells, Tally(), [], before.document(), past=before)
+    if before.batches and not mapping.batch:
+        raise DataError("import.batch_missing", place=mapping.path.name, rows=before.rows)
+    resuming = bool(before.batches)
     reader, suspects = judged(
         lambda told: open_reader(server, mapping, table, cells, pending, collect=collect, suspicious=True,
                                  resuming=resuming, suspects=told),
@@ -168,7 +180,7 @@ def check(
         assert isinstance(codes_, set)
         codes_.update(codes)
     return Checked(mapping, proof, table, cells, reader.tally, reader.rejects, changes=reader.changes,
-                   suspects=suspects)  # fmt: skip
+                   suspects=suspects, past=before)  # fmt: skip
 
 
 def judged(opened: Callable[[Suspects], Reader], progress: Callable[[int, int], None]) -> tuple[Reader, Suspects]:

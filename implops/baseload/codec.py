@@ -55,6 +55,13 @@ def name_of(text: str) -> str | None:
     return _NAMES.get(text.strip().lower().replace("_", "-")) or _NAMES.get(text.strip().lower())
 
 
+def visible(text: str) -> str:
+    """A text of a customer's file as a terminal may print it: controls, line ends, direction marks and what is no
+    character as code points.
+    """
+    return "".join(one if one.isprintable() else f"<U+{ord(one):04X}>" for one in text)
+
+
 def unstorable(text: str, charset: str) -> str:
     """The characters of ``text`` that a character set of the database has no place for; it would write ``?``."""
     codec = STORED.get(charset.lower(), "ascii") if charset else ""

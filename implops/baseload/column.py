@@ -15,6 +15,10 @@ _TYPE = re.compile(r"text|int|date|datetime|time|bool|decimal\(([0-9]{1,2}), ?([
 _TYPES = "text int decimal(14,2) date datetime time bool"
 # Parts of a date format; what stands between them is taken literally. D, M, h: one or two digits.
 FORMAT_PARTS = ("YYYY", "MM", "M", "DD", "D", "hh", "h", "mm", "ss")
+# An empty text among values where "" means NULL. No file can hold a lone surrogate, and none can be sent or printed.
+KEPT = "\udfff"
+# What stands for NULL where "" is an empty text: in the canonical row and on the way to the server. No value has it.
+ABSENT = "\x1e"
 _FOR_TEXT = ("squeeze", "t2s", "upper", "lower", "newline")
 _FOR_NUMBERS = ("currency", "thousands")
 
@@ -101,11 +105,13 @@ class Column(Part):
 
     ``max`` and ``min`` bound the length of a text and the value of everything else. What ``clean``, ``formats``,
     ``units``, ``map`` and ``default`` change is counted and listed; nothing is changed that they do not name.
+    ``empty``: an empty cell is NULL, or is kept as the empty text that it is.
     """
 
     source: str | int | None = Field(default=None, alias="from")
     value: Said | None = None
     default: Said | None = None
+    empty: Literal["keep"] | None = None
     type: Annotated[str, AfterValidator(_type)] = "text"
     max: Bound | None = None
     min: Bound | None = None
@@ -122,6 +128,11 @@ class Column(Part):
     units: dict[Text, Annotated[str, BeforeValidator(_factor)]] = Field(default_factory=dict)
     multiline: bool = False
     allow: list[Literal["private_use"]] = Field(default_factory=list)
+
+    @property
+    def keeps(self) -> bool:
+        """Empty cells stay empty texts."""
+        return self.empty == "keep"
 
     @property
     def kind(self) -> str:
@@ -150,8 +161,14 @@ def fault(column: Column, *, key: bool) -> tuple[str, dict[str, Any]] | None:
     kind = column.kind
     if (column.source is None) == (column.value is None):
         return "from_or_value", {}
-    if column.value is not None and (column.ref or column.codes or column.unique or column.mapped or column.clean):
+    if column.value is not None and (
+        column.ref or column.codes or column.unique or column.mapped or column.clean or column.keeps
+    ):
         return "constant", {}
+    if column.keeps and kind != "text":
+        return "keep_text", {"type": column.type}
+    if column.keeps and (column.ref or column.default is not None):
+        return "keep_with", {}
     if kind != "text" and (column.pattern or column.multiline or (column.mapped and kind == "bool")):
         return "text_only", {"type": column.type}
     if column.ref and column.ref.take and kind != "text":

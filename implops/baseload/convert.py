@@ -15,7 +15,7 @@ from decimal import Decimal
 from functools import cache
 from typing import Any
 
-from implops.baseload.column import FORMAT_PARTS, Column
+from implops.baseload.column import FORMAT_PARTS, KEPT, Column
 from implops.baseload.rules import Fault, Field, fault_of, many, shape, strange_in
 
 # Blanks that people type without seeing them: no-break and ideographic space, zero-width characters.
@@ -55,14 +55,19 @@ class _Bad(Exception):
 def worked(column: Column, null: Sequence[str]) -> bool:
     """Whether the mapping does anything to this column's values beyond judging them."""
     changed = column.clean or column.formats or column.units or column.mapped or column.default is not None
+    changed = changed or column.keeps
     bounds = column.kind != "text" and (column.min not in (None, "0") or column.max is not None)
     return bool(changed or bounds or column.kind == "datetime" or any(null))
 
 
 class Conversion:
-    """One column. ``changes``: rule -> Change, over all columns given to ``column``."""
+    """One column. ``changes``: rule -> Change, over all columns given to ``column``. ``told``: the file itself tells
+    NULL ("") from an empty text (KEPT).
+    """
 
-    def __init__(self, column: Column, rule: Field, null: Sequence[str], refused: str = "") -> None:
+    def __init__(
+        self, column: Column, rule: Field, null: Sequence[str], refused: str = "", *, told: bool = False
+    ) -> None:  # fmt: skip
         self.column, self.rule = column, rule
         self.changes: dict[str, Change] = {}
         self._null = frozenset(null) - {""}
@@ -72,7 +77,10 @@ class Conversion:
         self._words = [tuple(form.split("/")) for form in column.formats if column.kind == "bool"]
         self._done: dict[str, _Done] = {}
         self._steps = [(name, _STEPS[name]) for name in column.clean]
-        self._touched = frozenset(column.mapped) | self._null | ({""} if column.default is not None else frozenset())
+        self._told = told
+        self._touched = frozenset(column.mapped) | self._null
+        if column.default is not None or column.keeps:
+            self._touched |= {"", KEPT}
         maybe = "?" if not rule.required or column.default is not None else ""
         ends = r"[^\n]" if rule.multiline else r"[^\r\n]"
         self._plain = many(f"(?:{shape(rule)}){maybe}" if rule.kind != "text" or rule.tame else
@@ -111,7 +119,7 @@ class Conversion:
             change = self.changes.setdefault(rule, Change())
             change.count += 1
             if len(change.samples) < _KEPT:
-                change.samples.append((line, value, one.value))
+                change.samples.append((line, value.replace(KEPT, ""), one.value.replace(KEPT, "")))
 
     def _untouched(self, given: Sequence[str]) -> bool:
         """A quick look at the whole column: everything is in its final form already."""
@@ -129,8 +137,11 @@ class Conversion:
 
     def _work(self, given: str) -> _Done:
         rules: list[str] = []
+        null = self._told and not given
+        given = given.replace(KEPT, "")
         try:
             value = self._cleaned(given, rules)
+            null = null or "null" in rules
             if value in self.column.mapped:
                 value = self.column.mapped[value]
                 rules.append("map")
@@ -144,6 +155,8 @@ class Conversion:
                 raise _Bad("pattern", pattern=self.rule.pattern)
         except _Bad as bad:
             return _Done("", (), bad.code, bad.params)
+        if self.column.keeps and not value and not null:
+            return _Done(KEPT, tuple(rules))
         fault = fault_of(self.rule, value, self._form, self._strange)
         if fault is None and not self.rule.multiline and ("\n" in value or "\r" in value):
             fault = Fault("", "newline", value, {})

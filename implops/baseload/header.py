@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 
+from implops.baseload.codec import visible
 from implops.baseload.mapping import Mapping
 from implops.baseload.source import shown
 from implops.errors import InputError
@@ -31,21 +32,19 @@ def fit(mapping: Mapping, names: Sequence[Name]) -> None:
         raise InputError("import.header_trailing", file=file, place=place)
     for name in names:
         if names.count(name) > 1:
-            raise InputError("import.header_twice", file=file, name=visible(name))
+            raise InputError("import.header_twice", file=file, name=seen(name))
     for source in [*wanted, *mapping.ignore]:
         if source not in names:
             raise InputError("import.header_missing", file=file, place=place, name=source,
-                             known=nearest(str(source), [visible(one) for one in names]))  # fmt: skip
+                             known=nearest(str(source), [seen(one) for one in names]))  # fmt: skip
     known = {*wanted, *mapping.ignore}
     for name in names:
         if name not in known:
-            raise InputError("import.header_unmapped", file=file, place=place, name=visible(name),
+            raise InputError("import.header_unmapped", file=file, place=place, name=seen(name),
                              known=" ".join(map(str, known)))  # fmt: skip
 
 
-def visible(name: Name) -> str:
-    """A header cell with what cannot be seen written as code points."""
-    return "".join(
-        one if one.isprintable() and one != "\u3000" and not (one == " " and str(name).strip() != name) else
-        f"<U+{ord(one):04X}>" for one in str(name)
-    )  # fmt: skip
+def seen(name: Name) -> str:
+    """A header cell with what cannot be seen, blanks that make it another name too, written as code points."""
+    blanks = "\u3000 " if str(name).strip() != name else "\u3000"
+    return "".join(f"<U+{ord(one):04X}>" if one in blanks else visible(one) for one in str(name))

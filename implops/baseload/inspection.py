@@ -15,16 +15,20 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from implops.baseload.codec import CODECS, SIXTEEN, decoder, reading_codec
+from implops.baseload.codec import CODECS, SIXTEEN, decoder, reading_codec, visible
 from implops.baseload.convert import reader_of
 from implops.baseload.mapping import Mapping
 from implops.baseload.proof import Sample, mark_of, shown_name
 from implops.baseload.score import scored_as, scores
-from implops.baseload.source import Bytes, digest, name_of_member
+from implops.baseload.source import Bytes, digest, name_of_member, shown
 from implops.errors import InputError
 
 _ROWS = 1000
 _SAMPLES = 3
+# Of so many lines the most telling ones are shown, so wide, with so much of what stands before their first letter.
+_LOOKED = 200
+_WIDTH = 60
+_BEFORE = 15
 _FEW = 5
 _DELIMITERS = (",", "\t", ";", "|", "^", "~")
 _FORMATS = ("YYYY-MM-DD", "YYYY/M/D", "YYYY年M月D日", "YYYYMMDD", "YYYY.M.D", "YYYY-MM-DD hh:mm:ss", "YYYY/M/D h:mm:ss")
@@ -44,16 +48,32 @@ class Guessed:
     samples: list[str]
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How one encoding reads the file. ``score``: in thousandths, None where it is not scored; ``lines``: (number,
+    text) of the lines that tell most, fit for a terminal.
+    """
+
+    encoding: str
+    score: int | None
+    lines: list[tuple[int, str]]
+
+    def document(self) -> dict[str, Any]:
+        """For ``--json``."""
+        lines = [{"line": number, "text": text} for number, text in self.lines]
+        return {"encoding": self.encoding, "score_milli": self.score, "lines": lines}
+
+
 @dataclass
 class Inspection:
-    """``encodings``: (name, score in thousandths or None, a line read that way), the best first."""
+    """``encodings``: those that read every line looked at, the best first."""
 
     file: str
     bytes: int
     sha256: str
     kind: str
     mark: str = ""
-    encodings: list[tuple[str, int | None, str]] = field(default_factory=list)
+    encodings: list[Reading] = field(default_factory=list)
     encoding: str = ""
     newlines: dict[str, int] = field(default_factory=dict)
     nonascii: int = 0
@@ -67,11 +87,16 @@ class Inspection:
         """For ``--json``."""
         return {
             "file": self.file, "bytes": self.bytes, "sha256": self.sha256, "format": self.kind, "mark": self.mark,
-            "encodings": [dict(zip(("encoding", "score_milli", "sample"), one, strict=True)) for one in self.encodings],
+            "encodings": [one.document() for one in self.encodings],
             "suggested_encoding": self.encoding, "nonascii_lines": self.nonascii, "newlines": self.newlines,
             "delimiter": self.delimiter, "parts": self.parts, "header": self.header, "rows_seen": self.rows,
             "columns": [vars(one) for one in self.columns],
         }  # fmt: skip
+
+    def proposal(self) -> dict[str, Any]:
+        """For ``--json``: only what the choice of an encoding needs."""
+        words = ("file", "bytes", "sha256", "mark", "encodings", "suggested_encoding", "nonascii_lines")
+        return {word: value for word, value in self.document().items() if word in words}
 
 
 def bare(path: Path, encoding: str, member: str | None = None, sheet: str | None = None, kind: str = "csv") -> Mapping:
@@ -118,6 +143,38 @@ def inspect(path: Path, member: str | None = None, sheet: str | None = None, enc
     return found
 
 
+def evidence(mapping: Mapping) -> Inspection:
+    """The bytes of a mapping's file and how each encoding reads them, whatever the mapping says of its encoding.
+
+    Raises InputError when the file cannot be read or is empty.
+    """
+    neutral = _as(mapping, "cp1252")
+    size, sha = digest(neutral)
+    found = Inspection(shown(mapping), size, sha, mapping.source.format)
+    if not size:
+        raise InputError("import.empty_file", file=found.file)
+    _bytes(neutral, found)
+    if found.encoding and not found.encodings:
+        # ASCII alone, or 16-bit text: there is nothing to choose between, but something to look at.
+        found.encodings = [Reading(found.encoding, None, _first(_as(mapping, found.encoding)))]
+    return found
+
+
+def _as(mapping: Mapping, encoding: str) -> Mapping:
+    return mapping.model_copy(update={"source": mapping.source.model_copy(update={"encoding": encoding})})
+
+
+def _first(mapping: Mapping) -> list[tuple[int, str]]:
+    """The first lines below the header, or the header when nothing else is there."""
+    above = mapping.source.header_line
+    for block in _pieces(mapping):
+        # Blocks of 16-bit text come as UTF-8, with what means nothing still in them.
+        lines = list(enumerate(block.decode("utf-8", "replace").split("\n"), start=1))
+        below = [(number, excerpt(text)) for number, text in lines if number > above and text]
+        return below[:_SAMPLES] or [(number, excerpt(text)) for number, text in lines[:_SAMPLES]]
+    return []
+
+
 def digest_of(path: Path) -> tuple[int, str]:
     """(bytes, SHA-256) of any file."""
     import hashlib
@@ -142,16 +199,17 @@ def _bytes(mapping: Mapping, found: Inspection) -> None:
     if mark[:2] in (b"\xff\xfe", b"\xfe\xff"):
         found.encoding = "utf-16"
         return
-    sample, plain = Sample(), b""
+    sample, first = Sample(), True
     lines = crlf = cr = 0
     for block in _pieces(mapping):
-        if not plain:
+        if first:
             halves = [block[half::2] for half in (0, 1)]
             for half, name in ((1, "utf-16le"), (0, "utf-16be")):
                 if halves[half].count(0) * 5 > len(halves[half]) > 1:
                     found.encoding = name
                     return
-        plain = plain or block[:200]
+            block = block.removeprefix(b"\xef\xbb\xbf")  # told as the mark, and text in no encoding
+        first = False
         crlf += block.count(b"\r\n")
         cr += block.count(b"\r")
         if not block.isascii():
@@ -166,22 +224,31 @@ def _bytes(mapping: Mapping, found: Inspection) -> None:
         return
     text = sample.text()
     scored = scores(text)
-    longest = max((line for _, line in sample.lines[:200]), key=lambda one: sum(byte >= 0x80 for byte in one))
+    telling = _telling(sample, mapping.source.header_line)
     for name, (codec, errors, _) in CODECS.items():
         if codec in SIXTEEN:
             continue
         try:
-            shown = text.decode(codec, errors) and longest.decode(codec, errors)
+            text.decode(codec, errors)
         except UnicodeDecodeError:
             continue
-        score = scored.get(scored_as(codec))
-        found.encodings.append((name, None if score is None else round(score * 1000), _short(shown)))
-    found.encodings.sort(key=lambda one: -(one[1] if one[1] is not None else -99_000))
+        score, read = scored.get(scored_as(codec)), decoder(codec)
+        found.encodings.append(Reading(name, None if score is None else round(score * 1000),
+                                       [(number, excerpt(read(line))) for number, line in telling]))  # fmt: skip
+    found.encodings.sort(key=lambda one: -(one.score if one.score is not None else -99_000))
     if scored:
         # GB18030 holds GBK: the narrower one is proposed when it reads everything, for widening removes a safety net.
         best = shown_name(next(iter(scored)))
-        readable = {name for name, _, _ in found.encodings}
+        readable = {one.encoding for one in found.encodings}
         found.encoding = "gbk" if best == "gb18030" and "gbk" in readable else best
+
+
+def _telling(sample: Sample, above: int) -> list[tuple[int, bytes]]:
+    """The lines with most characters beyond ASCII, each once, in their order; the header only among too few others."""
+    lines = list({line: (number, line) for number, line in reversed(sample.lines[:_LOOKED])}.values())
+    below = [one for one in lines if one[0] > above]
+    chosen = below if len(below) >= _SAMPLES else lines
+    return sorted(sorted(chosen, key=lambda one: -sum(byte >= 0x80 for byte in one[1]))[:_SAMPLES])
 
 
 def _pieces(mapping: Mapping) -> Iterator[bytes]:
@@ -281,6 +348,11 @@ def type_of(values: Sequence[str]) -> tuple[str, list[str]]:
     return "text", []
 
 
-def _short(text: str) -> str:
-    shown = "".join(one if one.isprintable() else "·" for one in text.strip())
-    return shown if len(shown) <= 60 else shown[:59] + "…"
+def excerpt(text: str) -> str:
+    """At most 60 characters of a line from where it leaves ASCII, fit for a terminal."""
+    text = text.strip("\r\n ")
+    start = next((place for place, one in enumerate(text) if one > "\x7f"), 0) - _BEFORE
+    if start > 0 and len(text) > _WIDTH:
+        text = "…" + text[min(start, len(text) - _WIDTH + 1) :]
+    shown_ = visible(text[: _WIDTH + 1])
+    return shown_ if len(shown_) <= _WIDTH else shown_[: _WIDTH - 1] + "…"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from implops.baseload.codec import unstorable
+from implops.baseload.column import KEPT
 from implops.baseload.mapping import Mapping
 from implops.baseload.rules import DAMAGED, Fault
 from implops.baseload.seen import KEPT_KEYS, Hashes, Names, Seen, Suspects
@@ -86,6 +87,9 @@ class Judge:
         for place, (cell, column) in enumerate(zip(self.cells, values, strict=True)):
             if cell.column.source is None:
                 continue
+            if cell.column.keeps:
+                # Neither a pattern nor a list of codes says anything about an empty text.
+                column = ["" if one == KEPT else one for one in column]
             self._text(cell, column, refuse)
             for key in lookups(cell):
                 out[place] = self._known(cell, key, column, out[place], refuse)
@@ -100,7 +104,7 @@ class Judge:
             found.append(Fault(name, code, value, params))
 
         for key in lookups(cell):
-            self._known(cell, key, [value], [value], refuse)
+            self._known(cell, key, [value.replace(KEPT, "")], [value], refuse)
         return found
 
     def _text(self, cell: Cell, column: Sequence[str], refuse: Refuse) -> None:
@@ -143,6 +147,7 @@ class Judge:
         pattern, good = self._free[cell.name], self._tame.setdefault(cell.name, {""})
         if len(good) > _REMEMBERED:
             good.clear()
+            good.add("")
         good |= {value for value in set(column) - good if pattern.fullmatch(value)}
         if not good.issuperset(column):
             for index, value in enumerate(column):

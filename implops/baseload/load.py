@@ -14,6 +14,7 @@ from implops.baseload import state
 from implops.baseload.check import open_reader
 from implops.baseload.judge import Known
 from implops.baseload.mapping import Mapping
+from implops.baseload.past import Past, target_of
 from implops.baseload.proof import Proof
 from implops.baseload.seen import Suspects
 from implops.baseload.server import Server, identifier
@@ -21,7 +22,7 @@ from implops.baseload.session import Session, uninterrupted
 from implops.baseload.state import State
 from implops.baseload.stream import Stream, header, plain
 from implops.baseload.tally import Block, Sums, Tally
-from implops.baseload.target import LOG_TABLE, Cell, Logged, Table, known_codes, replaced
+from implops.baseload.target import LOG_TABLE, Cell, Table, known_codes, replaced
 from implops.baseload.witness import General, Part, Plain, Witness, added
 from implops.errors import DataError, HostError, LockError
 
@@ -47,7 +48,7 @@ class Source(Protocol):
 @dataclass(frozen=True)
 class Job:
     """One checked file on its way into its table. ``skip``: the lines of its ``rejected`` rows, ``spots``: places of
-    sampled rows among the good ones; ``keep`` False rolls back in the end; ``logged``: batches that are in already;
+    sampled rows among the good ones; ``keep`` False rolls back in the end; ``past``: batches that are in already;
     ``suspects``: what the check told of keys.
     """
 
@@ -62,7 +63,7 @@ class Job:
     spots: frozenset[int]
     progress: Callable[[int, int], None]
     keep: bool = True
-    logged: tuple[Logged, ...] = ()
+    past: Past = field(default_factory=Past)
     suspects: Suspects = field(default_factory=dict)
     loaded: Loaded = field(default_factory=lambda: Loaded())
 
@@ -114,7 +115,7 @@ def load(job: Job) -> Loaded:
         number, more = 1 if job.mapping.batch else 0, True
         while more:
             transaction = Transaction(job, source, number)
-            if number and len(job.logged) >= number:
+            if number and len(job.past.batches) >= number:
                 more = transaction.skip(blocks, witness, loaded)
             else:
                 more = transaction.run(blocks, witness, loaded)
@@ -140,7 +141,7 @@ def sides(job: Job) -> tuple[Source, Plain | General]:
         places = [order.index(place) for place in range(len(order))]
         return Stream(mapping, cells, known, job.skip), Plain(mapping, cells, places, job.skip, job.spots,
                                                           server.fingerprint)  # fmt: skip
-    resuming, suspects = bool(job.logged), job.suspects
+    resuming, suspects = bool(job.past.batches), job.suspects
     sending = open_reader(server, mapping, job.table, job.cells, {}, resuming=resuming, suspects=suspects)
     reckoning = open_reader(server, mapping, job.table, job.cells, {}, spots=job.spots, resuming=resuming,
                             suspects=suspects, fingerprint=server.fingerprint)  # fmt: skip
@@ -159,7 +160,7 @@ class Transaction:
 
     def skip(self, blocks: Iterator[Block], witness: Witness, loaded: Loaded) -> bool:
         """Read past a batch that is in already, and hold it against its log row."""
-        entry, (rows, more) = self.job.logged[self.number - 1], self._read(blocks, lambda _: True)
+        entry, (rows, more) = self.job.past.batches[self.number - 1], self._read(blocks, lambda _: True)
         part = witness.part()
         same = (entry.batch, entry.rows, entry.row_hash) == (self.number, rows, str(part.tally.row_hash))
         if not same or part.tally.good != rows:
@@ -347,7 +348,7 @@ class Transaction:
         # The last batch is known by its byte: the whole file is in.
         values = [
             literal(job.import_id), literal(job.proof.sha256), literal(self.mapping.sha256),
-            literal(str(self.mapping.target)), str(self.number), str(self.first_line),
+            literal(target_of(self.mapping, job.past.round)), str(self.number), str(self.first_line),
             str(self.source.tally.last_line), str(job.proof.bytes if last else 0), str(part.tally.good),
             literal(str(part.tally.row_hash)), literal(__version__),
         ]  # fmt: skip

@@ -22,10 +22,13 @@ from implops.baseload.column import Column, Dictionary, Part, Said, SqlIdentifie
 from implops.errors import InputError, SiteError
 from implops.strict_yaml import Lines, nearest, read, validate
 
+# The encoding of a mapping whose author does not know it yet: every verb shows the readings and stops.
+ASK = "ask"
+
 
 def _encoding(text: str) -> str:
-    if codec_of(text) is None:
-        raise ValueError(f"import.form.encoding|{text}|{' '.join(CODECS)}")
+    if text != ASK and codec_of(text) is None:
+        raise ValueError(f"import.form.encoding|{text}|{' '.join(CODECS)} {ASK}")
     return text
 
 
@@ -78,8 +81,13 @@ class Source(Part):
 
     @property
     def codec(self) -> str:
-        """The Python codec that decodes what the customer calls ``encoding``."""
+        """The Python codec that decodes what the customer calls ``encoding``; none while that is still asked."""
         return str(codec_of(self.encoding)) if self.encoding else "utf-8"
+
+    @property
+    def asks(self) -> bool:
+        """The encoding is still to be chosen."""
+        return self.encoding == ASK
 
     @property
     def declared(self) -> str:
@@ -169,6 +177,9 @@ class Mapping(Part):
         kept = self.model_dump(mode="json", by_alias=True, include=words)
         for word in ("file", "encoding_confirmed", "sha256"):
             kept["source"].pop(word)
+        for column in kept["columns"].values():
+            if column["empty"] is None:
+                del column["empty"]  # younger than the first logs: what does not use it stays what it was
         return hashlib.sha256(json.dumps(kept, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
     def allowed_rejects(self, rows: int) -> int:
@@ -197,6 +208,8 @@ def _links(mapping: Mapping, lines: Lines) -> None:
     source = mapping.source
     if not source.encoding and source.format != "xlsx":
         raise refuse("no_encoding", "source", known=" ".join(CODECS))
+    if source.asks and source.format == "xlsx":
+        raise refuse("ask_workbook", "source", "encoding")
     if (source.format == "fixed") != bool(source.widths):
         raise refuse("widths", "source")
     for name, column in mapping.columns.items():

@@ -85,7 +85,11 @@ class Sample:
 
 
 def prove(mapping: Mapping) -> Proof:
-    """Read the whole file once. Raises InputError (exit 2) when the declaration is disproved or the file is mixed."""
+    """Read the whole file once. Raises InputError (exit 2) when nothing is declared yet, when the declaration is
+    disproved or when the file is mixed.
+    """
+    if mapping.source.asks:
+        raise InputError("import.ask.declare", place=mapping.path.name)
     source, name, codec = mapping.source, shown(mapping), reading_codec(mapping.source.codec)
     proof, good, bad, strange = Proof(), Sample(), Sample(), Sample()
     decode, offset, bytes_ = decoder(codec), 0, Bytes(mapping)

@@ -7,14 +7,14 @@ are written anew. Files that are no lines of cells (fixed width, workbooks, SQL)
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from itertools import islice
 
-from implops.baseload import header
+from implops.baseload import header, written
 from implops.baseload.codec import REFUSED, decoder, reading_codec
+from implops.baseload.column import KEPT
 from implops.baseload.convert import Change, Conversion, worked
 from implops.baseload.fingerprint import Fingerprint
 from implops.baseload.judge import Judge, Known, Taken, damaged, groups
@@ -72,11 +72,12 @@ class Reader:
         self._separator = source.separator
         self._refused = REFUSED.get(source.codec, "")
         self._works = {
-            cell.name: Conversion(cell.column, cell.field, source.null, self._refused)
+            cell.name: Conversion(cell.column, cell.field, source.null, self._refused, told=source.format == "sql")
             for cell in cells if cell.column.source is not None and worked(cell.column, source.null)
         }  # fmt: skip
         self._judge = Judge(mapping, cells, known, taken, suspects or {})
         self._suspicion = Suspicion([cell.name for cell in cells if cell.field.kind == "text"]) if suspicious else None
+        self._keeping = any(cell.column.keeps for cell in cells)
         self._places: list[int | None] = []
         self._pick: Callable[[str], list[Sequence[str] | None] | None] | None = None
         self._as_it_stands = self._untouched = False
@@ -229,6 +230,8 @@ class Reader:
             assert self.rules
             raws = {line: raw for line, _, raw in batch}
             for line, cells, raw in batch:
+                if KEPT in cells:
+                    cells = self._told(cells)
                 faults = cells if cells and isinstance(cells[0], Fault) else self._faults([str(one) for one in cells])
                 if faults:
                     self._reject(line, raw, [one for one in faults if isinstance(one, Fault)])
@@ -241,6 +244,11 @@ class Reader:
                 self._columns([line for line, _ in good], columns, None, out, raws.__getitem__)
             self.tally.last_line = batch[-1][0]
             yield Block(b"".join(out), self.tally.good - before, batch[-1][0])
+
+    def _told(self, cells: Sequence[str | Fault]) -> list[str | Fault]:
+        """Empty texts that the file tells from NULL: only columns that keep them care."""
+        keeping = {place for place, cell in zip(self._places, self.cells, strict=True) if cell.column.keeps}
+        return ["" if one == KEPT and place not in keeping else one for place, one in enumerate(cells)]
 
     def _faults(self, cells: list[str]) -> list[Fault]:
         """Every fault of the cells of one record, those of worked columns too."""
@@ -326,7 +334,9 @@ class Reader:
         if self._as_it_stands and not bad and not changed and text is not None:
             out.append((text.replace("\r\n", "\n") if "\r" in text else text).encode())
         else:
-            out.append(self._written(values))
+            # A lone column is quoted: a bare \. would end the data for psql. Nor does Python quote a carriage return.
+            lone = len(values) == 1 or (self.rules is not None and self.rules.multiline)
+            out.append(written.rows(values, self.delimiter, quoted=lone, keeping=self._keeping))
         self._keep(lines, values)
 
     def _damaged(self, values: list[Sequence[str]], bad: dict[int, list[Fault]]) -> None:
@@ -336,17 +346,10 @@ class Reader:
                     if damaged(value):
                         bad.setdefault(index, []).append(Fault(cell.name, "damaged", value, {}))
 
-    def _written(self, values: list[Sequence[str]]) -> bytes:
-        buffer = io.StringIO()
-        # A lone column is quoted: a bare \. would end the data for psql. So is a carriage return, which Python leaves.
-        lone = len(values) == 1 or (self.rules is not None and self.rules.multiline)
-        writer = csv.writer(buffer, delimiter=self.delimiter, lineterminator="\n",
-                            quoting=csv.QUOTE_ALL if lone else csv.QUOTE_MINIMAL)  # fmt: skip
-        writer.writerows(zip(*values, strict=True))
-        return buffer.getvalue().encode()
-
     def _keep(self, lines: Sequence[int], values: list[Sequence[str]]) -> None:
         for cell, column in zip(self.cells, values, strict=True):
+            if cell.column.keeps:
+                column = ["" if one == KEPT else one for one in column]
             if cell.name in self.collected:
                 self.collected[cell.name].update(column)
             if self._suspicion and cell.field.kind == "text":
@@ -362,19 +365,24 @@ class Reader:
         tally, count = self.tally, len(lines)
         for cell, column in zip(self.cells, values, strict=True):
             sums = tally.columns[cell.name]
-            sums.count += count - column.count("")
+            absent = column.count(cell.absent)
+            sums.count += count - absent
             if cell.counted:
-                sums.length += len("".join(column))
+                sums.length += len("".join(column)) - absent * len(cell.absent)
             if sums.sum is not None:
-                sums.sum = EXACT.add(sums.sum, total(column, cell.behind))
+                numbers = [one for one in column if one != cell.absent] if absent else column
+                sums.sum = EXACT.add(sums.sum, total(numbers, cell.behind))
         for place in self.spots.intersection(range(tally.good, tally.good + count)):
             index = place - tally.good
             self.spotted.append((lines[index], [column[index] for column in values]))
 
     def _reject(self, line: int, raw: bytes, faults: Iterable[Fault]) -> None:
+        faults = tuple(faults)
         self.tally.rejected += 1
+        self.tally.exists += any(one.code == "exists" for one in faults)
         if len(self.rejects) < KEPT_REJECTS:
-            self.rejects.append(Reject(line, raw, tuple(faults)))
+            shown_ = (replace(one, value=one.value.replace(KEPT, "")) for one in faults)
+            self.rejects.append(Reject(line, raw, tuple(shown_)))
 
     def finish(self) -> None:
         """What only the whole file shows. Raises DataError when the customer's own number of rows differs."""

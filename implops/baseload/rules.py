@@ -42,7 +42,7 @@ class Field:
     """One column of the file, in the file's order. ``name`` is empty for an ignored column.
 
     ``loose``: the values are worked on (convert.py), so that the form of a line says nothing about them.
-    ``charset``: what the table's column stores; empty when every character fits.
+    ``charset``: what the table's column stores; empty when every character fits. ``kept``: an empty cell is a value.
     """
 
     name: str
@@ -58,6 +58,7 @@ class Field:
     loose: bool = False
     multiline: bool = False
     charset: str = ""
+    kept: bool = False
 
     @property
     def tame(self) -> bool:
@@ -179,7 +180,8 @@ class Rules:
             if not quote:
                 return f"(?:{bare}){optional}"
             ends = "" if field.multiline else r"\r\n"
-            quoted = rf"(?:[^{ends}{quote}{bad}]|{quote}{quote}){size}"
+            # Quotes around nothing are a value even where a blank line is none.
+            quoted = rf"(?:[^{ends}{quote}{bad}]|{quote}{quote}){'*' if field.kept else size}"
             return f"(?:{bare}|{quote}(?:{quoted}){optional}{quote}){optional}"
         value = shape(field)
         empty = "" if field.required or len(self.fields) == 1 else "?"

@@ -16,12 +16,13 @@ import subprocess
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from implops.baseload.column import ABSENT
 from implops.errors import DataError, HostError, InputError, MachineError
 from implops.remote import CONNECT_SECONDS, ssh_options
 from implops.site import Site
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from implops.baseload.mapping import Mapping
     from implops.baseload.target import Cell, Table
 
+_EMPTY_TEXT = f'"{ABSENT}"'.encode()
+# (schema, table), and (child, parent) of each foreign key.
+Place = tuple[str, str]
+Foreign = Collection[tuple[Place, Place]]
 _PLACE, _PREFIX = "/tmp", "implops-import-"  # noqa: S108 - mkdtemp makes a private folder in it
 
 
@@ -92,6 +97,21 @@ class Server(ABC):
     def table(self, schema: str, table: str) -> str:
         """The quoted name of a table; a mapping that names no schema says ``public``."""
 
+    def place(self, schema: str, table: str) -> Place:
+        """A table's schema and name as ``foreign_keys`` tells them; a mapping that names no schema says ``public``."""
+        return schema, table
+
+    @abstractmethod
+    def foreign_keys(self) -> Foreign:
+        """The foreign keys of the database between two tables."""
+
+    def empty(self, schema: str, table: str) -> bool:
+        """There is such a table, we may read it, and it holds no row."""
+        try:
+            return not self.values(["1"], f"{self.table(schema, table)} limit 1")
+        except DataError:
+            return False
+
     @abstractmethod
     def text(self, column: str) -> str:
         """SQL: a column as the text that the canonical row has."""
@@ -145,8 +165,8 @@ class Server(ABC):
         """The commands that take CSV rows in the order of ``cells`` and print how many came in, and the warnings."""
 
     def sent(self, rows: bytes, delimiter: str) -> bytes:
-        """CSV rows whose empty cells are NULL, as the copy command takes them."""
-        return rows
+        """CSV rows as the copy command takes them. Empty cells are NULL; a quoted ABSENT is an empty text."""
+        return rows.replace(_EMPTY_TEXT, b'""')
 
     @abstractmethod
     def stage(self, table: Table, cells: Sequence[Cell]) -> str:

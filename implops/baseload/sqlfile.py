@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 
 from implops.baseload.codec import CODECS, reading_codec
+from implops.baseload.column import KEPT
 from implops.baseload.mapping import Mapping
 from implops.baseload.records import Fit, Record
 from implops.baseload.rules import Fault
@@ -220,7 +221,7 @@ def _to_comma(text: _Text, raw: list[str]) -> str:
 
 
 def _value(kind: str, word: str, text: _Text) -> str | None:
-    """The text of a constant; None for anything else. NULL is an empty text, as everywhere."""
+    """The text of a constant; None for anything else. NULL is "", as everywhere, and '' is KEPT."""
     if kind == "number":
         return word
     if kind == "word":
@@ -228,6 +229,8 @@ def _value(kind: str, word: str, text: _Text) -> str | None:
     if kind not in ("text", "escaped"):
         return None
     inner = word[word.index("'") + 1 : -1]
+    if not inner:
+        return KEPT
     if "\\" in inner and kind == "text" and text.dialect is None:
         raise InputError("import.sql_dialect", file=text.file, line=text.line, place=text.mapping.path.name)
     if kind == "escaped" or text.dialect == "mysql":

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from implops.baseload.column import ABSENT
 from implops.baseload.mapping import Mapping
 from implops.baseload.server import Server, identifier
 from implops.baseload.session import Session
@@ -37,7 +38,9 @@ def question(server: Server, mapping: Mapping, cells: Sequence[Cell], rows: str,
     for cell in cells:
         name = alias + identifier(cell.name)
         length = f"cast(coalesce(sum(char_length({name})), 0) as char(90))" if cell.counted else "0"
-        total = f"cast(coalesce(sum({server.number(cell, name)}), 0) as char(90))"
+        # An empty text that is kept is no number.
+        number = server.number(cell, f"nullif({name}, '')" if cell.column.keeps else name)
+        total = f"cast(coalesce(sum({number}), 0) as char(90))"
         parts += [f"count({name})", length]
         parts.append(f"trim({total})" if cell.name in mapping.verify.sum else "null")
     return f"select {server.json_array}({', '.join(parts)}) from {rows};"
@@ -87,9 +90,15 @@ def spots(
     server, order = session.server, [cell.name for cell in cells]
     places = [order.index(name) for name in key]
     wanted = {tuple(values[place] for place in places): (line, values) for line, values in spotted}
+    # A key may be a unique column that is NULL in some rows: those cannot be asked for.
+    wanted = {one: told for one, told in wanted.items()
+              if all(value != cells[place].absent for value, place in zip(one, places, strict=True))}  # fmt: skip
+    if not wanted:
+        return []
     keys = ", ".join(server.text(identifier(name)) for name in key)
     rows = ", ".join("(" + ", ".join(map(server.literal, one)) + ")" for one in wanted)
-    listed = ", ".join(f"coalesce({server.text(identifier(name))}, '')" for name in order)
+    listed = ", ".join(f"coalesce({server.text(identifier(cell.name))}, {server.literal(cell.absent)})"
+                       for cell in cells)  # fmt: skip
     told = session.ask(f"select {server.json_array}({listed}) from {table} where ({keys}) in ({rows});")
     there = {tuple(row[place] for place in places): row for row in map(json.loads, told)}
     found = []
@@ -97,7 +106,8 @@ def spots(
         target = there.get(one, [])
         if values != target:
             raise differs(mapping, " ".join(one), " ".join(values), " ".join(target))
-        found.append({"line": line, "key": list(one), "source": values, "target": target})
+        source, target = ([value.replace(ABSENT, "") for value in row] for row in (values, target))
+        found.append({"line": line, "key": list(one), "source": source, "target": target})
     return sorted(found, key=lambda spot: spot["line"])
 
 

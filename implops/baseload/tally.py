@@ -33,12 +33,15 @@ class Sums:
 
 @dataclass
 class Tally:
-    """What was read. ``notes``: remarks (key of a text -> its parameter). ``row_hash``: fingerprint.py."""
+    """What was read. ``exists``: rejected rows whose key the table holds. ``notes``: remarks (key of a text -> its
+    parameter). ``row_hash``: fingerprint.py.
+    """
 
     rows: int = 0
     good: int = 0
     blank: int = 0
     rejected: int = 0
+    exists: int = 0
     last_line: int = 0
     row_hash: int = 0
     columns: dict[str, Sums] = field(default_factory=dict)

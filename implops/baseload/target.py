@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from implops.baseload.column import Column, Dictionary
+from implops.baseload.column import ABSENT, KEPT, Column, Dictionary
 from implops.baseload.mapping import Mapping
 from implops.baseload.rules import Field
 from implops.baseload.seen import KEPT_KEYS, Hashes
@@ -43,17 +43,20 @@ class TableColumn:
 
 @dataclass(frozen=True)
 class Sequencer:
-    """A sequence behind a column; ``ours`` when the import may set it."""
+    """A sequence behind a column, which it owns or only draws from. ``down``: it counts downwards; ``ours``: the import
+    may set it.
+    """
 
     column: str
     sequence: str
+    down: bool
     ours: bool
 
 
 @dataclass(frozen=True)
 class Table:
     """The target as the catalogue of the database describes it. ``uniques``: sorted column names of each unique
-    index; ``parents``: tables that its foreign keys refer to.
+    index.
     """
 
     name: tuple[str, str]
@@ -64,7 +67,6 @@ class Table:
     triggers: tuple[str, ...]
     sql: str = ""
     uniques: tuple[tuple[str, ...], ...] = ()
-    parents: tuple[str, ...] = ()
     sequences: tuple[Sequencer, ...] = ()
 
     def unique(self, names: Sequence[str]) -> bool:
@@ -93,8 +95,15 @@ class Cell:
         """The characters of its values are part of the proof: of texts only, numbers may be summed instead."""
         return self.type in _TEXTS
 
+    @property
+    def absent(self) -> str:
+        """What stands for NULL among canonical values."""
+        return ABSENT if self.column.keeps else ""
+
     def canonical(self, values: Sequence[str]) -> Sequence[str]:
-        """The values as the server gives them back; empty means NULL."""
+        """The values as the server gives them back, NULL as ``absent``."""
+        if self.column.keeps:
+            return [{"": ABSENT, KEPT: ""}.get(one, one) for one in values]
         if self.type == "bool":
             return [_BOOL[one] for one in values]
         if self.type != "numeric":
@@ -162,7 +171,8 @@ def _cell(mapping: Mapping, name: str, column: Column, there: TableColumn) -> Ce
         limits = [one for one in (column.longest, there.limit) if one is not None]
         limit = min(limits) if limits else None
         field = Field(name, "text", required, limit, column.pattern, private_use=private,
-                      least=column.shortest, multiline=column.multiline, charset=there.charset or "")  # fmt: skip
+                      least=column.shortest, multiline=column.multiline, charset=there.charset or "",
+                      kept=column.keeps)  # fmt: skip
     elif there.type in _SAME.get(kind, ()):
         field = Field(name, kind, required)
     elif kind == "int" and there.type in (*_GREATEST, "numeric"):
@@ -210,22 +220,36 @@ def listed(server: Server, codes: Dictionary) -> set[str]:
 
 def existing(
     server: Server, mapping: Mapping, table: Table, columns: tuple[str, ...], *, resuming: bool = False,
-    only: frozenset[int] | None = None,
+    only: frozenset[int] | None = None, every: bool = False,
 ) -> set[tuple[str, ...]] | Hashes:  # fmt: skip
     """The keys that the table holds already and that a new row would repeat: of a large table their hashes, or with
     ``only`` the keys with these hashes.
 
     None for an upsert, which changes those rows, nor for a file that is half in: its own rows are there; in both the
-    table's unique indexes decide.
+    table's unique indexes decide. ``every``: all keys of the table, whatever the mode would do to them.
     """
-    target = mapping.target
-    if not table.rows or resuming or target.mode == "upsert" or (target.mode == "replace" and not target.replace_where):
-        return set()
-    left = f" where not coalesce({replaced(server, mapping)}, false)" if target.mode == "replace" else ""
-    rows = map(tuple, server.stream([server.text(identifier(name)) for name in columns], table.sql + left))
+    target, left = mapping.target, ""
+    if not every:
+        if not table.rows or resuming or target.mode == "upsert":
+            return set()
+        if target.mode == "replace":
+            if not target.replace_where:
+                return set()
+            left = f" where not coalesce({replaced(server, mapping)}, false)"
+    kept = [mapping.columns[name].keeps for name in columns]
+    asked = [_key_text(server, name, keeps=one) for name, one in zip(columns, kept, strict=True)]
+    rows: Iterable[tuple[str, ...]] = map(tuple, server.stream(asked, table.sql + left))
+    if any(kept):
+        rows = (tuple(KEPT if one == ABSENT else one for one in row) for row in rows)
     if only is not None:
         return {row for row in rows if _key_hash(row) in only}
     return Hashes(map(_key_hash, rows)) if table.rows > KEPT_KEYS else set(rows)
+
+
+def _key_text(server: Server, name: str, *, keeps: bool) -> str:
+    """SQL: a column of a key as text; where empty texts are kept they are told from NULL."""
+    text = server.text(identifier(name))
+    return f"case when char_length({text}) = 0 then {server.literal(ABSENT)} else {text} end" if keeps else text
 
 
 def _key_hash(row: tuple[str, ...]) -> int:
@@ -239,38 +263,3 @@ def replaced(server: Server, mapping: Mapping) -> str:
         f"{server.text(identifier(name))} = {server.literal(value)}"
         for name, value in mapping.target.replace_where.items()
     )
-
-
-@dataclass(frozen=True)
-class Logged:
-    """What the log table in the target database knows of this file, mapping and target."""
-
-    import_id: str
-    batch: int
-    last_line: int
-    last_byte: int
-    rows: int
-    row_hash: str
-    committed_at: str
-
-
-def logged(server: Server, mapping: Mapping, sha256: str) -> list[Logged]:
-    """The log rows of the same file, mapping and target, in the order of the batches."""
-    names = ("import_id", "batch_no", "last_line", "last_byte", "rows", "row_hash", "committed_at")
-    found = server.values(
-        [server.text(identifier(one)) for one in names],
-        f"{server.table('public', LOG_TABLE)} where file_sha256 = {server.literal(sha256)} and mapping_sha256 = "
-        f"{server.literal(mapping.sha256)} and target = {server.literal(str(mapping.target))} order by batch_no",
-    )
-    return [Logged(one, int(a), int(b), int(c), int(d), digest, at) for one, a, b, c, d, digest, at in found]
-
-
-def already(server: Server, mapping: Mapping, sha256: str) -> dict[str, str] | None:
-    """What the log says when the whole file went into this table before, or None."""
-    found = logged(server, mapping, sha256)
-    if not found or not found[-1].last_byte:
-        return None
-    last = found[-1]
-    rows = str(sum(one.rows for one in found))
-    row_hash = str(sum(int(one.row_hash) for one in found))
-    return {"import_id": last.import_id, "rows": rows, "row_hash": row_hash, "committed_at": last.committed_at}

@@ -105,7 +105,7 @@ def _front(sheet: Worksheet, site: Site, mappings: Sequence[Mapping]) -> None:
         told = worded("format", sheet=sheet_name(mapping), file=Path(mapping.source.file).name)
         needed = texts.say("form_collect.yes" if mapping.verify.rows_expected != 0 else "form_collect.no")
         values: list[str | int | None] = [number, mapping.name, mapping.target.table, told, needed, "", "", "", "",
-                  mapping.verify.rows_expected, mapping.source.encoding]  # fmt: skip
+                  mapping.verify.rows_expected, "" if mapping.source.asks else mapping.source.encoding]  # fmt: skip
         for place, value in enumerate(values, start=1):
             cell = sheet.cell(5 + number, place)
             cell.value = value
@@ -137,7 +137,7 @@ def _file(sheet: Worksheet, mapping: Mapping, codes: Worksheet, listed: dict[tup
 
 
 def must(column: Column) -> bool:
-    return column.required or (column.unique and column.default is None)
+    return (column.required and not column.keeps) or (column.unique and column.default is None)
 
 
 def rules(column: Column) -> str:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from implops import texts
+from implops.cli.import_ask import stop_if_asked
 from implops.cli.output import Session, verb
 
 if TYPE_CHECKING:
     from implops.baseload.batch import Batch
     from implops.baseload.judge import Known
     from implops.baseload.mapping import Mapping
-    from implops.baseload.server import Server
+    from implops.baseload.server import Foreign, Server
 
 # Rows between two looks at the clock cost nothing; a line of progress every two seconds.
 _PROGRESS_SECONDS = 2.0
@@ -33,7 +34,9 @@ def check(session: Session, mappings: tuple[str, ...]) -> int:
     from implops.baseload.server import reach
     from implops.store.events import new_run
 
-    run_id, files, _ = new_run(), chosen(session, mappings), session.operator
+    files = chosen(session, mappings)
+    stop_if_asked(session, files)
+    run_id, _ = new_run(), session.operator
     with reach(session.site) as server:
         batches = check_all(session, server, files)
     for batch in batches:
@@ -72,19 +75,23 @@ def chosen(session: Session, words: tuple[str, ...]) -> list[Mapping]:
 
 
 def check_all(session: Session, server: Server, chosen: list[Mapping]) -> list[Batch]:
-    """Every file is judged, so that the customer hears of all faults at once."""
-    from implops.baseload import rejects
+    """Every file is judged, parents before children, so that the customer hears of all faults at once."""
+    from implops.baseload import order, rejects
     from implops.baseload.batch import Batch
     from implops.baseload.check import check as check_one
     from implops.baseload.check import wanted_codes
     from implops.errors import DataError, InputError
 
+    foreign = server.foreign_keys()
+    chosen = _arranged(session, server, chosen, foreign)
+    referred = order.needs(server, chosen, ())
     pending: Known = {}
     batches: list[Batch] = []
     refused: set[str] = set()
     for number, one in enumerate(chosen):
         session.story(texts.say("import.checking", name=one.name, file=one.file.name))
-        if refused.intersection(one.after):
+        _tell_empty_parents(session, server, one, chosen, foreign)
+        if refused & referred[one.name]:
             # Its parents are not known, so its references cannot be judged.
             batches.append(Batch(one, "skipped"))
             refused.add(one.name)
@@ -119,6 +126,35 @@ def check_all(session: Session, server: Server, chosen: list[Mapping]) -> list[B
     return batches
 
 
+def _arranged(session: Session, server: Server, chosen: list[Mapping], foreign: Foreign) -> list[Mapping]:
+    """Parents first; what that changes, and what goes round in a circle, is told."""
+    from implops.baseload import order
+
+    arranged, circles = order.arrange(chosen, order.needs(server, chosen, foreign))
+    for names in circles:
+        session.story(texts.say("import.order_circle", names=" ".join(names)))
+    if arranged != chosen:
+        session.story(texts.say("import.order", names=" → ".join(one.name for one in arranged)))
+    return arranged
+
+
+def _tell_empty_parents(
+    session: Session, server: Server, one: Mapping, chosen: list[Mapping], foreign: Foreign
+) -> None:  # fmt: skip
+    """A table that this one refers to is empty, and nothing of this run fills it."""
+    from implops.baseload import mapping, order
+
+    mine = order.here(server, one)
+    tables = order.parents_of(server, one) | {parent for child, parent in foreign if child == mine}
+    for schema, table in sorted(tables - {order.here(server, other) for other in chosen}):
+        if not server.empty(schema, table):
+            continue
+        others = [mapping.load(path) for path in session.site.data]
+        names = [other.name for other in others if order.here(server, other) == (schema, table)]
+        key = "import.parent_empty" if names else "import.parent_empty_unknown"
+        session.story(texts.say(key, name=one.name, table=table, parent=" ".join(names)))
+
+
 def remember(session: Session, batch: Batch, kind: str, run_id: str, *, good: bool) -> None:
     """What the gate of ``run`` asks for: which bytes and which mapping were judged, and how."""
     found = {
@@ -146,6 +182,10 @@ def _tell(session: Session, batch: Batch) -> None:
         session.story(texts.say("import.noted_crlf", crlf=proof.crlf, lf=proof.lines - proof.crlf))
     if proof.bom:
         session.story(texts.say("import.noted_bom"))
+    if checked.table.triggers:
+        session.story(texts.say("import.noted_triggers", names=" ".join(checked.table.triggers)))
+    if checked.past.round > 1:
+        session.story(texts.say("import.noted_again", round=checked.past.round))
     if tally.blank:
         session.story(texts.say("import.noted_blank", count=tally.blank))
     for key, value in tally.notes.items():
@@ -189,6 +229,7 @@ def answer(session: Session, batches: list[Batch]) -> None:
         session.answer({"batches": [one.payload(number) for number, one in enumerate(batches, start=1)]})
         return
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("file", "table", "encoding", "rows", "good", "rejected", "result"):
@@ -198,8 +239,10 @@ def answer(session: Session, batches: list[Batch]) -> None:
         tally = one.counted
         read = one.checked is not None and one.checked.loaded is None
         counts = [str(value) if read else "—" for value in (tally.rows, tally.good, tally.rejected)]
-        table.add_row(one.mapping.file.name, one.mapping.target.table, one.mapping.source.declared, *counts,
-                      texts.say(f"import.outcome.{one.outcome}"))  # fmt: skip
+        row = (one.mapping.file.name, one.mapping.target.table, one.mapping.source.declared, *counts,
+               texts.say(f"import.outcome.{one.outcome}"))  # fmt: skip
+        # A customer's file may be called like markup.
+        table.add_row(*map(Text, row))
     session.console.print(table)
     for one in batches:
         if one.checked and one.checked.rejects:

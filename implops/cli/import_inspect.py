@@ -12,7 +12,7 @@ from implops import texts
 from implops.cli.output import Session, verb
 
 if TYPE_CHECKING:
-    from implops.baseload.inspection import Inspection
+    from implops.baseload.inspection import Inspection, Reading
 
 
 def _say(key: str) -> str:
@@ -97,14 +97,22 @@ def _inspect(file: Path, encoding: str | None, member: str | None, sheet: str | 
     return look(file, member, sheet, named)
 
 
+def score(reading: Reading) -> str:
+    """``1.23``, or a dash for an encoding that is not scored."""
+    return "—" if reading.score is None else f"{reading.score / 1000:.2f}"
+
+
 def _print(found: Inspection) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from implops.baseload.codec import visible
+
     def say(key: str, **params: Any) -> None:
         click.echo(texts.say(f"import.inspect.{key}", **params))
 
-    console = Console(highlight=False)
+    # What stands in a customer's file is no markup.
+    console = Console(highlight=False, markup=False, emoji=False)
 
     def table(names: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
         made = Table(box=None, pad_edge=False, header_style="bold")
@@ -121,9 +129,7 @@ def _print(found: Inspection) -> None:
         say("mark", mark=found.mark)
     if found.encodings:
         say("evidence", count=found.nonascii)
-        table(("encoding", "score", "read"), [
-            (name, "—" if score is None else f"{score / 1000:.2f}", sample) for name, score, sample in found.encodings
-        ])  # fmt: skip
+        table(("encoding", "score", "read"), [(one.encoding, score(one), one.lines[0][1]) for one in found.encodings])
     elif found.nonascii:
         say("no_encoding")
     if found.encoding:
@@ -135,7 +141,8 @@ def _print(found: Inspection) -> None:
     if found.columns:
         say("columns", count=len(found.columns), rows=found.rows)
         table(("name", "type", "longest", "empty", "unique", "samples"), [
-            (one.name, " ".join([one.type, *one.formats]), str(one.longest), str(one.empty),
-             texts.say("import.inspect.yes") if one.unique else "", " · ".join(sample[:20] for sample in one.samples))
+            (visible(one.name), " ".join([one.type, *one.formats]), str(one.longest), str(one.empty),
+             texts.say("import.inspect.yes") if one.unique else "",
+             " · ".join(visible(sample[:20]) for sample in one.samples))
             for one in found.columns
         ])  # fmt: skip

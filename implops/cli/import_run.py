@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from implops import texts
+from implops.cli.import_ask import stop_if_asked
 from implops.cli.import_check import answer, argument, check_all, chosen, code, progress, remember
 from implops.cli.output import Session, verb
 
@@ -30,7 +31,9 @@ def dry_run(session: Session, mappings: tuple[str, ...]) -> int:
     from implops.baseload.server import reach
     from implops.store.events import new_run
 
-    run_id, files, operator = new_run(), chosen(session, mappings), session.operator
+    files = chosen(session, mappings)
+    stop_if_asked(session, files)
+    run_id, operator = new_run(), session.operator
     with lock.hold(session.site.state, "import", run_id, operator), reach(session.site) as server:
         batches = check_all(session, server, files)
         for number, batch in enumerate(batches, start=1):
@@ -41,6 +44,9 @@ def dry_run(session: Session, mappings: tuple[str, ...]) -> int:
             elif batch.outcome == "good":
                 session.story(texts.say("import.rehearsing", name=batch.mapping.name, table=batch.mapping.target))
                 _load(session, server, batch, number, run_id, keep=False)
+                if _lacks_parent(batch) and any(one.loaded for one in batches[: number - 1]):
+                    session.story(texts.say("import.parents_first", name=batch.mapping.name))
+                    batch.outcome, batch.error = "skipped", None
             remember(session, batch, "rehearsed", run_id, good=batch.outcome in ("loaded", "partly", "already"))
     answer(session, batches)
     session.story(texts.say("import.rolled_back"))
@@ -61,6 +67,7 @@ def run(session: Session, mappings: tuple[str, ...], yes: bool, i_know: str | No
 
     site, run_id = session.site, new_run()
     files = chosen(session, mappings)
+    stop_if_asked(session, files)
     if site.backup is None:
         raise InputError("import.no_backup_part", site=session.path.name)
     if i_know is not None and not i_know.strip():
@@ -130,6 +137,11 @@ def _parents_waiting(batch: Batch, batches: Sequence[Batch]) -> bool:
     return bool(tables & refs)
 
 
+def _lacks_parent(batch: Batch) -> bool:
+    """The database refused a row for want of the row that it refers to."""
+    return batch.error is not None and batch.error.params.get("state") in ("23503", "1452/23000")
+
+
 def _import(session: Session, entry: Run, files: list[Mapping], run_id: str) -> list[Batch]:
     """Check everything first; load nothing when a file is refused."""
     from implops.baseload.server import reach
@@ -162,7 +174,6 @@ def _import(session: Session, entry: Run, files: list[Mapping], run_id: str) -> 
 def _load(session: Session, server: Server, batch: Batch, number: int, run_id: str, *, keep: bool) -> None:
     """One file. What goes wrong with the data stays in the batch; a lost server or another import ends the run."""
     from implops.baseload.load import CommitUnknown, Job, load
-    from implops.baseload.target import logged
     from implops.errors import DataError, HostError
 
     checked = batch.checked
@@ -177,7 +188,7 @@ def _load(session: Session, server: Server, batch: Batch, number: int, run_id: s
         import_id=f"{run_id}/{number}", skip=frozenset(reject.line for reject in checked.rejects),
         rejected=checked.tally.rejected, spots=frozenset([*places, *([0, good - 1] if good else [])]),
         progress=progress(session, checked.proof.lines), keep=keep,
-        logged=tuple(logged(server, one, checked.proof.sha256)), suspects=checked.suspects,
+        past=checked.past, suspects=checked.suspects,
     )  # fmt: skip
     try:
         load(job)
@@ -204,8 +215,8 @@ def _account(session: Session, batch: Batch, job: Job) -> None:
         session.story(texts.say("import.loaded" if job.keep else "import.rehearsed", **counts))
     elif batch.outcome != "unknown":
         batch.outcome = "failed"
-        if job.keep and loaded.batches + len(job.logged):
-            loaded.resumed = sum(one.rows for one in job.logged)
+        if job.keep and loaded.batches + len(job.past.batches):
+            loaded.resumed = job.past.rows
             batch.loaded, batch.outcome = loaded, "halfway"
             told = texts.say("import.halfway", rows=loaded.rows + loaded.resumed, name=batch.mapping.name)
             session.story(told)
@@ -213,13 +224,15 @@ def _account(session: Session, batch: Batch, job: Job) -> None:
 
 def _settle(session: Session, batch: Batch, job: Job, error: HostError) -> None:
     """The connection broke around COMMIT: the log table in the database says whether it went through."""
+    from implops.baseload.past import past
     from implops.baseload.server import reach
-    from implops.baseload.target import describe, logged
+    from implops.baseload.target import describe
     from implops.errors import HostError
 
     batch.error, batch.outcome = error, "unknown"
     with reach(session.site) as server:
-        found = [one for one in logged(server, batch.mapping, job.proof.sha256) if one.import_id == job.import_id]
+        there = past(server, batch.mapping, job.proof.sha256).batches
+        found = [one for one in there if one.import_id == job.import_id]
         after = describe(server, batch.mapping).rows
     batch.error, batch.outcome = None, "good"
     loaded = job.loaded

@@ -20,7 +20,7 @@ from implops.errors import ImplopsError
 # Parts that verbs share, and parts of a verb that has several.
 _NOT_VERBS = {
     "__init__", "main", "output", "forms", "mending", "steps", "turns", "going_back", "planning", "upgrading",
-    "import_inspect", "findings", "import_check", "import_run",
+    "import_inspect", "findings", "import_check", "import_run", "import_ask",
 }  # fmt: skip
 # The order of the process; a verb that is not in this list comes after it.
 _ORDER = (

@@ -27,6 +27,8 @@ def build(store: Store, run: str, number: str, language: Language) -> Document:
     parts: list[Part] = [_files(frame, batches), _proofs(frame, batches), _sums(frame, batches)]
     if notes := [batch for batch in batches if batch.given.get("error")]:
         parts.append(_faults(frame, notes))
+    if fired := [batch for batch in batches if batch.given.get("triggers")]:
+        parts.append(_triggers(frame, fired))
     if overruled := frame.started.payload.get("overruled"):
         parts.append(_overruled(frame, overruled))
     parts += [_backups(frame), _mapped(frame, batches), _rejected(frame, batches), _sample(frame, batches)]
@@ -181,6 +183,14 @@ def _faults(frame: Frame, batches: list[_Batch]) -> Table:
     return Table(frame.say("form_import.faults"), columns, rows)
 
 
+def _triggers(frame: Frame, batches: list[_Batch]) -> Paragraph:
+    told = {
+        frame.say("form_import.triggers", table=batch.given["target"], names=" ".join(batch.given["triggers"]))
+        for batch in batches
+    }
+    return Paragraph("\n".join(sorted(told)), frame.say("form_import.triggers_title"))
+
+
 def _overruled(frame: Frame, overruled: list[dict[str, Any]]) -> Paragraph:
     told = [
         frame.say("form_import.overruled", refusal=error_text(one, frame.language), reason=one["reason"])
@@ -234,7 +244,7 @@ def _mapped(frame: Frame, batches: list[_Batch]) -> Table:
 def _conversion(frame: Frame, rules: dict[str, Any], changes: dict[str, Any]) -> str:
     """The rules of a column, and how often each changed a value, with the first change."""
     words = [frame.say(f"form_import.type.{rules['type'].partition('(')[0]}", type=rules["type"])]
-    for name in ("required", "unique", "multiline"):
+    for name in ("required", "unique", "multiline", "empty"):
         if rules.get(name):
             words.append(frame.say(f"form_import.rule.{name}"))
     for name in ("length_min", "length_max", "min", "max", "pattern", "default", "dict", "ref", "formats", "units",

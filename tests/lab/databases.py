@@ -8,7 +8,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import resources
@@ -137,6 +137,20 @@ class Database:
         assert done.returncode == 0, done.stderr
         return done.stdout.strip("\n").replace("\t", "|")
 
+    @contextmanager
+    def talking(self, text: str) -> Iterator[Callable[[], None]]:
+        """A connection of the superuser that has run a statement and stays, with the function that ends it."""
+        with subprocess.Popen(self._command(DATABASE), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as client:
+            assert client.stdin and client.stdout
+            client.stdin.write(f"{text};\nselect 'done';\n".encode())
+            client.stdin.flush()
+            while client.stdout.readline().strip() != b"done":
+                assert client.poll() is None
+            try:
+                yield client.kill
+            finally:
+                client.kill()
+
     def rows(self, table: str, order: str = "code") -> list[str]:
         return self.sql(f"select * from {table} order by {order}").splitlines()
 
@@ -147,14 +161,16 @@ class Database:
         """The command where it sees the data folder."""
         return command
 
-    def _client(self, text: str, database: str) -> subprocess.CompletedProcess[str]:
+    def _command(self, database: str) -> list[str]:
+        """The superuser's client, which reads statements from its input."""
         if self.engine == "postgresql":
-            command = ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", str(self.folder), "-p", str(self.port), "-U",
-                       "postgres", database]  # fmt: skip
-        else:
-            command = ["mariadb", "--no-defaults", "-N", "--raw", "--default-character-set=utf8mb4",
-                       f"--socket={self.folder / 'mysqld.sock'}", database]  # fmt: skip
-        return subprocess.run(command, input=f"{text};\n", capture_output=True, text=True, timeout=120)
+            return ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", str(self.folder), "-p", str(self.port), "-U",
+                    "postgres", database]  # fmt: skip
+        return ["mariadb", "--no-defaults", "-N", "--raw", "--unbuffered", "--default-character-set=utf8mb4",
+                f"--socket={self.folder / 'mysqld.sock'}", database]  # fmt: skip
+
+    def _client(self, text: str, database: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(self._command(database), input=f"{text};\n", capture_output=True, text=True, timeout=120)
 
     def _run(self, command: list[str]) -> None:
         done = subprocess.run(command, capture_output=True, text=True, cwd="/", timeout=120)

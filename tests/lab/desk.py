@@ -175,6 +175,17 @@ class Desk:
             assert time.monotonic() < deadline
             time.sleep(0.02)
 
+    def wait_for_server(self) -> None:
+        """Until a database that was cut off has recovered: its host answers long before."""
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                self.sql("select 1")
+                return
+            except AssertionError:
+                assert time.monotonic() < deadline
+                time.sleep(0.5)
+
     def settled(self) -> tuple[int, int]:
         """Rows once no import is connected any more."""
         deadline = time.monotonic() + 30

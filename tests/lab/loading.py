@@ -49,10 +49,23 @@ def committed(database: Database) -> int:
     return int(database.sql(f"select coalesce(sum({quoted}), 0) from implops_import_log"))
 
 
-def start(database: Database, path: Path, pause: float = 0) -> subprocess.Popen[bytes]:
+def start(database: Database, path: Path, hold: int = 0) -> subprocess.Popen[bytes]:
+    """An import in a process of its own; with ``hold`` it waits behind so many rows until ``release``."""
     command = [sys.executable, str(Path(__file__).with_name("importer.py")), database.engine, str(database.folder),
-               str(path), str(pause)]  # fmt: skip
+               str(path)]  # fmt: skip
+    if hold:
+        _hold(path).touch()
+        command += [str(_hold(path)), str(hold)]
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def release(path: Path) -> None:
+    """Let the import of this mapping go on."""
+    _hold(path).unlink(missing_ok=True)
+
+
+def _hold(path: Path) -> Path:
+    return path.with_name("hold")
 
 
 def wait(ready: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 60) -> None:
@@ -68,7 +81,7 @@ def sessions(database: Database) -> list[str]:
     if database.engine == "postgresql":
         return database.sql("select pid from pg_stat_activity where usename = 'his_import'").split()
     # Inside a trigger a connection runs, and is listed, as the trigger's definer.
-    who = "user = 'his_import' or state = 'User sleep'"
+    who = "user = 'his_import' or state = 'User lock'"
     return database.sql(f"select id from information_schema.processlist where {who}").split()
 
 
@@ -79,12 +92,16 @@ def settle(database: Database) -> None:
         time.sleep(0.05)
 
 
-BUSY = {
-    "postgresql": "select count(*) from pg_stat_activity where usename = 'his_import' and query ilike '%copy%' "
+_COPYING = {
+    "postgresql": "select pid from pg_stat_activity where usename = 'his_import' and query ilike '%copy%' "
     "and state = 'active'",
-    "mariadb": "select count(*) from information_schema.processlist where user = 'his_import' "
-    "and info like 'load data%'",
+    "mariadb": "select id from information_schema.processlist where user = 'his_import' and info like 'load data%'",
 }
+
+
+def copying(database: Database) -> list[str]:
+    """Connections that take rows at this moment."""
+    return database.sql(_COPYING[database.engine]).split()
 
 
 def children(parent: int) -> list[int]:

@@ -8,13 +8,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 from databases import Database
 from importer import bring, checked, load_checked
-from loading import BUSY, children, command, committed, many, printed, sessions, settle, start, state, wait
+from loading import children, command, committed, copying, many, printed, release, settle, start, state, wait
 
 from implops.errors import DataError, HostError, InputError, LockError
 
@@ -105,36 +107,52 @@ def test_a_dry_run_leaves_nothing(database: Database, deliver: Callable[..., Pat
 
 def test_batches_carry_their_log_rows_and_are_resumed(database: Database, deliver: Callable[..., Path]) -> None:
     path = deliver(many(100000, 30_000), more="batch: 10000\n")
-    process = start(database, path, pause=0.5)
+    process = start(database, path, hold=25_000)
     wait(lambda: database.count("implops_import_log") >= 1, process)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     settle(database)
     there, batches = database.count("mat"), database.count("implops_import_log")
-    assert there == committed(database) > 0
-    found, loaded = bring(database.server, path)
-    if loaded is None:  # it was quicker than the kill
-        assert found.loaded
-    else:
-        assert loaded.resumed == there
-        assert loaded.batches + batches == database.count("implops_import_log")
+    assert 30_000 > there == committed(database) > 0
+    _, loaded = bring(database.server, path)
+    assert loaded
+    assert loaded.resumed == there
+    assert loaded.batches + batches == database.count("implops_import_log")
     assert state(database) == printed(100000, 30_000)
     assert bring(database.server, path)[1] is None
 
 
 SLOW = {
-    # Between the proof and the commit: the log row takes its time.
-    "postgresql": "create or replace function slow() returns trigger language plpgsql as "
-    "$$ begin perform pg_sleep(5); return new; end $$; "
+    # Between the proof and the commit: the log row waits for a lock that the test holds.
+    "postgresql": "create or replace function slow() returns trigger language plpgsql set lock_timeout = 0 as "
+    "$$ begin perform pg_advisory_lock(99); perform pg_advisory_unlock(99); return new; end $$; "
     "create or replace trigger slow before insert on implops_import_log for each row execute function slow()",
     "mariadb": "create or replace trigger slow before insert on implops_import_log for each row "
-    "set new.tool_version = if(sleep(5) = 0, new.tool_version, 'cut')",
+    "set new.tool_version = if(get_lock('slow', 300) = 1 and release_lock('slow') = 1, new.tool_version, 'cut')",
 }
 FAST = {"postgresql": "drop trigger if exists slow on implops_import_log", "mariadb": "drop trigger if exists slow"}
-ASLEEP = {
-    "postgresql": "select count(*) from pg_stat_activity where wait_event = 'PgSleep'",
-    "mariadb": "select count(*) from information_schema.processlist where state = 'User sleep'",
+LOCK = {"postgresql": "select pg_advisory_lock(99)", "mariadb": "select get_lock('slow', 300)"}
+WAITING = {
+    "postgresql": "select pid from pg_stat_activity where wait_event = 'advisory'",
+    "mariadb": "select id from information_schema.processlist where state = 'User lock'",
 }
+
+
+@contextmanager
+def proved(database: Database) -> Iterator[Callable[[], None]]:
+    """Imports stop between their proof and their commit; the function lets them go on."""
+    database.sql(SLOW[database.engine])
+    try:
+        with database.talking(LOCK[database.engine]) as hang_up:
+            yield hang_up
+    finally:
+        with suppress(AssertionError):  # a server that was killed drops its trigger when it is back
+            database.sql(FAST[database.engine])
+
+
+def waiting(database: Database) -> list[str]:
+    """Connections that have come to that point."""
+    return database.sql(WAITING[database.engine]).split()
 
 
 SLEEPERS = {
@@ -151,7 +169,7 @@ def kill(database: Database, process: subprocess.Popen[bytes], victim: str) -> N
     elif victim == "server":
         database.crash()
     elif victim == "connection":
-        (one,) = sessions(database)
+        (one,) = waiting(database) or copying(database)
         database.sql(f"select pg_terminate_backend({one})" if database.engine == "postgresql" else f"kill {one}")
     else:
         client = {"postgresql": "psql", "mariadb": "mariadb"}[database.engine]
@@ -163,15 +181,16 @@ def broken(database: Database, deliver: Callable[..., Path], mode: str, victim: 
     bring(database.server, deliver(many(100000, 100, "旧")))
     before = state(database)
     path = deliver(many(100000, rows), mode=mode) if mode != "insert" else deliver(many(200000, rows))
-    if late:
-        database.sql(SLOW[database.engine])
-    process = start(database, path, pause=0 if late else 2)
-    try:
-        wait(lambda: int(database.sql((ASLEEP if late else BUSY)[database.engine])) > 0, process)
-        kill(database, process, victim)
-        said = process.communicate(timeout=60)[1].decode()
-    finally:
-        process.kill()
+    with proved(database) if late else nullcontext(partial(release, path)) as go_on:
+        process = start(database, path, hold=0 if late else 1)
+        try:
+            wait(lambda: bool((waiting if late else copying)(database)), process)
+            kill(database, process, victim)
+            # What still lives finds out only now that something has died.
+            go_on()
+            said = process.communicate(timeout=60)[1].decode()
+        finally:
+            process.kill()
     assert process.returncode != 0
     if victim in ("connection", "server", "client"):
         assert "无法连接数据库或连接中断" in said
@@ -238,7 +257,7 @@ def test_the_client_ends_with_its_importer(database: Database) -> None:
     # The server does not see that nobody waits any more; whoever comes next must not take this sleeper for another.
     for id in database.sql(SLEEPERS[database.engine]).split():
         database.sql(f"select pg_terminate_backend({id})" if database.engine == "postgresql" else f"kill {id}")
-    while int(database.sql(ASLEEP[database.engine])):
+    while database.sql(SLEEPERS[database.engine]):
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
@@ -246,18 +265,18 @@ def test_the_client_ends_with_its_importer(database: Database) -> None:
 def test_a_second_import_is_told_who_is_at_it(database: Database, deliver: Callable[..., Path]) -> None:
     path = deliver(many(100000, 50))
     found = checked(database.server, path)
-    database.sql(SLOW[database.engine])
-    process = start(database, path)
-    try:
-        wait(lambda: int(database.sql(ASLEEP[database.engine])) > 0, process)
-        with pytest.raises(LockError) as error:
-            load_checked(database.server, found)
-        if database.engine == "postgresql":
-            assert "his_import" in str(error.value)
-        assert process.wait(60) == 0
-    finally:
-        process.kill()
-        database.sql(FAST[database.engine])
+    with proved(database) as go_on:
+        process = start(database, path)
+        try:
+            wait(lambda: bool(waiting(database)), process)
+            with pytest.raises(LockError) as error:
+                load_checked(database.server, found)
+            if database.engine == "postgresql":
+                assert "his_import" in str(error.value)
+            go_on()
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
     assert state(database) == printed(100000, 50)
 
 

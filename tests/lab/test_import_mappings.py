@@ -19,6 +19,7 @@ from implops.baseload.check import Checked
 from implops.baseload.codec import CODECS
 from implops.baseload.load import Loaded
 from implops.baseload.server import identifier
+from implops.errors import DataError
 
 pytestmark = pytest.mark.lab
 
@@ -242,6 +243,94 @@ def test_any_text_goes_to_the_table_and_comes_back(database: Database, tmp_path:
     assert checked.rejects == []
     assert loaded
     assert [row[1] for row in read(database, "code name")] == texts
+
+
+KEEPING = """\
+  code: {from: code, required: true, empty: keep, map: {无: ''}}
+  name: {from: name, max: 9, empty: keep, required: true}
+  memo: {from: memo, empty: keep}
+  note: {from: note}
+  digits: {from: digits, empty: keep, pattern: '[0-9]{1,4}'}
+"""
+
+
+def empties(database: Database) -> list[tuple[str, ...]]:
+    """Every row; an empty text as a zero, NULL as a dash."""
+    names = ("code", "name", "memo", "note", "digits")
+    told = ", ".join(f"case when {name} is null then '-' when char_length({name}) = 0 then '0' else {name} end"
+                     for name in names)  # fmt: skip
+    rows = database.sql(f"select {told} from mat order by code").splitlines()
+    return [tuple(one.strip() for one in row.split("|")) for row in rows]
+
+
+@pytest.mark.parametrize("mode", ["insert", "upsert", "replace"])
+def test_empty_texts_are_kept_where_the_mapping_says_so(database: Database, tmp_path: Path, mode: str) -> None:
+    database.sql(
+        "create table mat (code varchar(9) not null, name varchar(9) not null, memo text, note varchar(9), "
+        "digits char(4), primary key (code))"
+    )
+    database.sql("insert into mat values ('M2', 'x', null, '', '')")
+    rows = 'code,name,memo,note,digits\n无,,,,\nM1,"","","",""\nM2,甲,-,乙,12\nM3,,"多 "" 引",-,7\n'
+    if mode == "insert":
+        rows = rows.replace("M2", "M4")
+    more = "key: [code]\nverify: {sum: [digits]}\n"
+    path = write(tmp_path, rows.encode(), KEEPING, source=", encoding: utf-8, 'null': ['-']", more=more)
+    path.write_text(path.read_text(encoding="utf-8").replace("table: mat", f"table: mat, mode: {mode}"),
+                    encoding="utf-8")  # fmt: skip
+    checked, loaded = bring(database.server, path)
+    assert checked.rejects == []
+    assert loaded
+    assert loaded.tally.columns["memo"].count == 3
+    there = [
+        ("0", "0", "0", "-", "0"),
+        ("M1", "0", "0", "-", "0"),
+        ("M2", "甲", "-", "乙", "12"),
+        ("M3", "0", '多 " 引', "-", "7"),
+    ]
+    if mode == "insert":
+        there = [*there[:2], ("M2", "x", "-", "0", "0"), there[3], ("M4", *there[2][1:])]
+    assert empties(database) == there
+    assert all(spot["source"] == spot["target"] for spot in loaded.spots)
+    if mode == "replace":
+        assert database.sql(loaded.sql).split("|") == ["4", loaded.row_hash]
+    # An empty key is a key: a second delivery meets it in the table.
+    again = write(tmp_path, rows.replace("M1", "M9").encode(), KEEPING, source=", encoding: utf-8, 'null': ['-']",
+                  more=more)  # fmt: skip
+    told = [(one.line, one.faults[0].code, one.faults[0].value) for one in bring(database.server, again)[0].rejects]
+    assert told[0] == (2, "exists", "")
+
+
+NULLED = {
+    "postgresql": "create or replace function nulled() returns trigger language plpgsql as "
+    "$$ begin new.memo := nullif(new.memo, ''); return new; end $$; "
+    "create trigger nulled before insert on mat for each row execute function nulled()",
+    "mariadb": "create trigger nulled before insert on mat for each row set new.memo = nullif(new.memo, '')",
+}
+
+
+@pytest.mark.parametrize("rules", ["", ", empty: keep"])
+def test_an_empty_text_that_became_null_is_a_difference(database: Database, tmp_path: Path, rules: str) -> None:
+    database.sql("create table mat (code varchar(9) primary key, memo text)")
+    database.sql(NULLED[database.engine])
+    columns = f"  code: {{from: code, required: true}}\n  memo: {{from: memo{rules}}}\n"
+    path = write(tmp_path, b"code,memo\n1,x\n2,\n", columns, source=", encoding: utf-8")
+    if rules:
+        with pytest.raises(DataError) as error:
+            bring(database.server, path)
+        assert error.value.key == "import.not_equal"
+        assert database.count("mat") == 0
+    else:
+        assert bring(database.server, path)[1]
+
+
+def test_rows_whose_unique_column_is_null_are_no_difference(database: Database, tmp_path: Path) -> None:
+    """The sample is read back by key, and NULL cannot be asked for."""
+    database.sql("create table mat (code varchar(9), memo varchar(9), unique (code))")
+    columns = "  code: {from: code, unique: true}\n  memo: {from: memo}\n"
+    path = write(tmp_path, b"code,memo\n,x\n1,y\n,z\n", columns, source=", encoding: utf-8")
+    _, loaded = bring(database.server, path)
+    assert loaded
+    assert [spot["key"] for spot in loaded.spots] == [["1"]]
 
 
 def _reads(code: bytes, codec: str) -> bool:

@@ -111,6 +111,7 @@ def test_4_whoever_dies_half_way_the_table_is_as_before(desk: Desk, victim: str)
     code = process.wait(150)
     if victim == "host":
         lab.boot(desk.site, "db1")
+        desk.wait_for_server()
     assert code == {"interrupt": 130, "importer": -signal.SIGKILL}.get(victim, 3)
     assert desk.settled() == (3, 0)
     if victim == "interrupt":

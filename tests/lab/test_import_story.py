@@ -98,6 +98,44 @@ def test_a_key_that_the_table_holds_already_is_a_reject(desk: Desk) -> None:
     assert desk.counts() == (3, 6)
 
 
+NUMBERED = """\
+import: 编号
+source: {file: numbered.csv, encoding: utf-8}
+target: {database: his, table: import_numbered}
+key: [id]
+columns:
+  id: {from: id, type: int, required: true}
+  name: {from: name}
+"""
+
+
+def test_the_application_draws_numbers_behind_those_loaded(desk: Desk) -> None:
+    """With the rights that the deployment gave the import account, and with those of a deployment before."""
+    desk.folder.mkdir()
+    mapping = desk.folder / "numbered.yml"
+    mapping.write_text(NUMBERED, encoding="utf-8")
+    (desk.folder / "numbered.csv").write_text("id,name\n7,a\n900,b\n", encoding="utf-8")
+    drop = "drop table if exists import_numbered"
+    desk.sql(f"{drop}; set role his_owner; create table import_numbered (id serial primary key, name text)")
+    try:
+        implops("import", "check", desk.site.path, mapping)
+        implops("import", "run", desk.site.path, mapping, "--yes")
+        draw = "set role his_app; insert into import_numbered (name) values ('c') returning id"
+        assert desk.sql(draw) == "901"
+        desk.sql("revoke update on sequence import_numbered_id_seq from his_import")
+        (desk.folder / "numbered.csv").write_text("id,name\n950,d\n", encoding="utf-8")
+        told = implops("import", "check", desk.site.path, mapping, code=2).stderr
+        assert "GRANT SELECT, UPDATE ON SEQUENCE public.import_numbered_id_seq TO his_import" in told
+        # Deploying again mends what an older deployment lacks.
+        implops("deploy", desk.site.path, "--yes", timeout=900)
+        desk.approve()
+        implops("import", "check", desk.site.path, mapping)
+        implops("import", "run", desk.site.path, mapping, "--yes")
+        assert desk.sql(draw) == "951"
+    finally:
+        desk.sql(drop)
+
+
 @pytest.mark.parametrize("victim", ["importer", "psql", "ssh", "interrupt"])
 def test_whoever_dies_half_way_the_table_is_as_before(desk: Desk, victim: str) -> None:
     desk.write(big())

@@ -64,7 +64,7 @@ def test_the_evidence_names_the_right_encoding_first(tmp_path: Path, encoding: s
     path.write_bytes(text.encode(str(codec_of(encoding))))
     found = inspect(path)
     assert found.encoding == encoding
-    assert found.encodings[0][2] in text
+    assert found.encodings[0].lines[0][1] in text
 
 
 def test_text_far_behind_ascii_is_seen(tmp_path: Path) -> None:

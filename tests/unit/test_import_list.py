@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from implops.baseload.batch import Batch
@@ -14,7 +15,7 @@ from implops.baseload.rows import Reader
 from implops.baseload.state import State
 from implops.baseload.target import Table, TableColumn, fit
 from implops.documents import import_
-from implops.documents.model import Cell, Document
+from implops.documents.model import Cell, Document, Paragraph
 from implops.documents.model import Table as Sheet
 from implops.errors import DataError, InputError
 from implops.site import Site
@@ -92,6 +93,19 @@ def test_a_file_that_stopped_half_way_says_what_is_in(store: Store, site: Site, 
     (row,) = printed(document, "导入批次")
     assert (row[5:8], row[9], row[-1]) == (["2", "1(其中 1 此前已提交)", "0"], "1", "中断,已提交一部分")
     assert "VACUUM t" in printed(document, "原因")[0][1]
+
+
+def test_triggers_of_the_table_are_named_once(store: Store, site: Site, tmp_path: Path) -> None:
+    one, two = (batch(tmp_path, "代码\n药品\n".encode("gb18030")) for _ in "12")
+    assert one.checked and two.checked
+    assert not [told for told in paragraphs(built(store, site, one, two)) if "触发器" in told]
+    one.checked.table = two.checked.table = replace(TABLE, triggers=("stamp", "audit"))
+    (told,) = [told for told in paragraphs(built(store, site, one, two)) if "触发器" in told]
+    assert told.endswith("his.public.kind:stamp audit")
+
+
+def paragraphs(document: Document) -> list[str]:
+    return [f"{part.title} {part.text}" for part in document.parts if isinstance(part, Paragraph)]
 
 
 def test_a_refused_file_says_which_bytes_and_why(store: Store, site: Site, tmp_path: Path) -> None:

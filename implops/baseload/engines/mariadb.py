@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from implops.baseload.fingerprint import crc_sum, md5_sum
-from implops.baseload.server import Server, environment, identifier, private
+from implops.baseload.server import Foreign, Place, Server, environment, identifier, private
 from implops.baseload.target import LOG_TABLE, Cell, Table, TableColumn
 from implops.errors import DataError, HostError, InputError
 
@@ -101,6 +101,17 @@ class MariaDB(Server):
     def table(self, schema: str, table: str) -> str:
         return identifier(self.database if schema == "public" else schema, table)
 
+    def place(self, schema: str, table: str) -> Place:
+        return "public" if schema == self.database else schema, table
+
+    def foreign_keys(self) -> Foreign:
+        found = self.values(
+            ["table_name", "referenced_table_name"],
+            "information_schema.key_column_usage where table_schema = database() and referenced_table_schema = "
+            "database() and referenced_table_name <> table_name",
+        )
+        return {(("public", child), ("public", parent)) for child, parent in found}
+
     def text(self, column: str) -> str:
         return f"cast({column} as char)"
 
@@ -125,7 +136,8 @@ class MariaDB(Server):
     @staticmethod
     def _canonical(cell: Cell, alias: str) -> str:
         name = alias + identifier(cell.name)
-        return name if cell.field.required else f"coalesce({name}, '')"
+        absent = "_utf8mb4 x'1e'" if cell.column.keeps else "''"
+        return name if cell.field.required else f"coalesce({name}, {absent})"
 
     def repeatable(self, sql: str) -> str:
         """Names in backticks: others have no ANSI_QUOTES. Names hold neither sign, and texts are written in hex."""
@@ -179,7 +191,7 @@ class MariaDB(Server):
         0000-00-00 of an empty cell, and asking it of every cell costs a fifth of its time.
         """
         if b'"' in rows or b"NULL" in rows:
-            return _nulled(rows, delimiter)
+            return super().sent(_nulled(rows, delimiter), delimiter)
         mark, null = delimiter.encode(), delimiter.encode() + b"NULL"
         if mark + mark in rows:  # twice: neighbours share a delimiter
             rows = rows.replace(mark + mark, null + mark).replace(mark + mark, null + mark)
@@ -250,7 +262,6 @@ class MariaDB(Server):
             triggers=tuple(one[0] for one in found["trigger"]),
             sql=sql,
             uniques=tuple(tuple(sorted(names)) for names in uniques.values()),
-            parents=tuple(one[0] for one in found["parent"]),
         )
 
     def _catalogue(self, table: str) -> dict[str, list[list[Any]]]:
@@ -267,8 +278,6 @@ class MariaDB(Server):
             "unique": f"index_name, column_name from {schema}.statistics where {place} = {name} and non_unique = 0 "
             f"and index_name not in (select index_name from {schema}.statistics where {place} = {name} "
             "and sub_part is not null)",
-            "parent": f"referenced_table_name from {schema}.key_column_usage where {place} = {name} "
-            "and referenced_table_name is not null and referenced_table_name <> table_name",
             "trigger": f"trigger_name from {schema}.triggers where event_object_schema = database() "
             f"and event_object_table = {name} order by trigger_name",
             "right": f"privilege_type from (select privilege_type from {schema}.user_privileges where {me} union "

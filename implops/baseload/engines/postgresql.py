@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from implops.baseload.fingerprint import lookup3_sum
-from implops.baseload.server import Server, environment, identifier, private
+from implops.baseload.server import Foreign, Server, environment, identifier, private
 from implops.baseload.target import LOG_TABLE, Cell, Sequencer, Table, TableColumn
 from implops.errors import DataError, HostError, InputError
 
@@ -86,6 +86,15 @@ class PostgreSQL(Server):
     def table(self, schema: str, table: str) -> str:
         return identifier(schema, table)
 
+    def foreign_keys(self) -> Foreign:
+        found = self.values(
+            ["cn.nspname", "c.relname", "pn.nspname", "p.relname"],
+            "pg_constraint k join pg_class c on c.oid = k.conrelid join pg_namespace cn on cn.oid = c.relnamespace "
+            "join pg_class p on p.oid = k.confrelid join pg_namespace pn on pn.oid = p.relnamespace "
+            "where k.contype = 'f' and k.conrelid <> k.confrelid",
+        )
+        return {((one[0], one[1]), (one[2], one[3])) for one in found}
+
     def text(self, column: str) -> str:
         return f"{column}::text"
 
@@ -101,7 +110,8 @@ class PostgreSQL(Server):
     def _canonical(cell: Cell, alias: str) -> str:
         # char(n) without its padding only as text.
         name = alias + identifier(cell.name) + ("" if cell.type in ("text", "varchar") else "::text")
-        return name if cell.field.required else f"coalesce({name}, '')"
+        absent = "E'\\x1e'" if cell.column.keeps else "''"
+        return name if cell.field.required else f"coalesce({name}, {absent})"
 
     def number(self, cell: Cell, column: str) -> str:
         # sum() of int2, int4 and int8 is exact as it is, and the cast costs.
@@ -144,7 +154,9 @@ class PostgreSQL(Server):
     def copy(self, table: str, cells: Sequence[Cell], delimiter: str, source: str) -> str:
         columns = ", ".join(identifier(cell.name) for cell in cells)
         given = "E'\\t'" if delimiter == "\t" else self.literal(delimiter)
-        options = f"format csv, delimiter {given}, force_null({columns})"
+        # A quoted empty cell is NULL too, but where empty texts are kept: there a bare one is.
+        nulls = ", ".join(identifier(cell.name) for cell in cells if not cell.column.keeps)
+        options = f"format csv, delimiter {given}" + (f", force_null({nulls})" if nulls else "")
         return f"\\copy {table}({columns}) from pstdin with ({options})\n\\echo :ROW_COUNT\n\\echo 0"
 
     def stage(self, table: Table, cells: Sequence[Cell]) -> str:
@@ -168,13 +180,18 @@ class PostgreSQL(Server):
         )
 
     def sequences(self, table: Table, cells: Sequence[Cell]) -> str:
+        """Only ever onwards: what others have drawn from it meanwhile is not drawn twice."""
         mapped = {cell.name for cell in cells}
-        return "\n".join(
-            f"select setval({self.literal(one.sequence)}::regclass, greatest((select last_value from {one.sequence}), "
-            f"(select coalesce(max({identifier(one.column)}), 1) from {table.sql})));"
-            for one in table.sequences
-            if one.column in mapped and one.ours
-        )
+        setting = []
+        for one in table.sequences:
+            if one.column in mapped:
+                furthest, beyond = ("min", "<") if one.down else ("max", ">")
+                setting.append(
+                    f"select setval({self.literal(one.sequence)}::regclass, loaded) from {one.sequence}, "
+                    f"(select {furthest}({identifier(one.column)})::bigint as loaded from {table.sql}) t "
+                    f"where loaded {beyond} last_value or (loaded = last_value and not is_called);"
+                )
+        return "\n".join(setting)
 
     @property
     def mine(self) -> str:
@@ -201,12 +218,19 @@ class PostgreSQL(Server):
                       where a.attrelid = i.indrelid and a.attnum = any(i.indkey)) as names
               from pg_index i where i.indrelid = {oid} and i.indisunique and i.indisvalid and i.indimmediate
                 and i.indpred is null and i.indexprs is null) u),
-          'parents', (select coalesce(json_agg(distinct confrelid::regclass::text), '[]') from pg_constraint
-                      where conrelid = {oid} and contype = 'f' and confrelid <> conrelid),
-          'sequences', (select coalesce(json_agg(json_build_object('column', attname, 'sequence', seq,
-                'ours', has_sequence_privilege(seq, 'UPDATE') and has_sequence_privilege(seq, 'SELECT'))), '[]')
-              from (select attname, pg_get_serial_sequence({name}, attname) as seq from pg_attribute
-                    where attrelid = {oid} and attnum > 0 and not attisdropped) s where seq is not null),
+          'sequences', (select coalesce(json_agg(json_build_object('column', a.attname,
+                'sequence', format('%I.%I', n.nspname, s.relname), 'down', q.seqincrement < 0,
+                'ours', has_sequence_privilege(s.oid, 'UPDATE') and has_sequence_privilege(s.oid, 'SELECT'))
+                order by a.attnum), '[]')
+              from (select adnum as attnum, d.refobjid as seq from pg_attrdef f join pg_depend d on d.objid = f.oid
+                      and d.classid = 'pg_attrdef'::regclass and d.refclassid = 'pg_class'::regclass
+                      where f.adrelid = {oid}
+                    union select d.refobjsubid, d.objid from pg_depend d where d.classid = 'pg_class'::regclass
+                      and d.refclassid = 'pg_class'::regclass and d.refobjid = {oid} and d.deptype in ('a', 'i')) b
+              join pg_class s on s.oid = b.seq and s.relkind = 'S' join pg_sequence q on q.seqrelid = s.oid
+              join pg_namespace n on n.oid = s.relnamespace
+              join pg_attribute a on a.attrelid = {oid} and a.attnum = b.attnum
+                and a.atttypid = any(array['int2', 'int4', 'int8', 'numeric']::regtype[])),
           'columns', (select coalesce(json_agg(json_build_object(
               'name', a.attname, 'type', t.typname,
               'limit', case when t.typname in ('varchar', 'bpchar') and {typmod} > 4 then {typmod} - 4 end,
@@ -231,6 +255,11 @@ class PostgreSQL(Server):
             raise InputError("import.no_log_table", database=self.database)
         if found["encoding"] != "UTF8":
             raise InputError("import.server_encoding", database=self.database, encoding=found["encoding"])
+        sequences = tuple(Sequencer(**one) for one in found["sequences"])
+        for one in sequences:
+            if one.column in mapping.columns and not one.ours:
+                raise InputError("import.no_sequence_right", table=shown, column=one.column, sequence=one.sequence,
+                                 role=self.user)  # fmt: skip
         rows = int(self.query(f"select count(*) from {identifier(schema, table)};", timeout=3600))
         return Table(
             name=(schema, table),
@@ -241,8 +270,7 @@ class PostgreSQL(Server):
             triggers=tuple(found["triggers"]),
             sql=identifier(schema, table),
             uniques=tuple(tuple(one) for one in found["uniques"]),
-            parents=tuple(found["parents"]),
-            sequences=tuple(Sequencer(**one) for one in found["sequences"]),
+            sequences=sequences,
         )
 
 
