@@ -80,7 +80,11 @@ def carry_out(
     with session.phase(texts.say("deploy.running", steps=total)):
         journal = engine.Journal(started, op, finished, *((turns.ready, turns.accept) if turns else ()))
         asked = foreseen.kept(session.site.state) if foresee else {}
-        done = engine.run(made, run.id, frozenset(keep), journal, log(session, run), foreseen=asked, worker=worker)
+        # Hosts that are in use are changed one step after the other.
+        strict = turns is not None or made.call != "install"
+        done = engine.run(
+            made, run.id, frozenset(keep), journal, log(session, run), foreseen=asked, worker=worker, strict=strict
+        )
     if made.call == "install" and all(one.good for one in done):
         foreseen.keep(session.site.state, {one.step.id: one.asked for one in done})
     if turns:

@@ -58,19 +58,20 @@ class Journal:
 
 def run(
     plan: Plan, run_id: str, keep: frozenset[str], journal: Journal, log: Path, *, only_plan: bool = False,
-    foreseen: Mapping[str, list[str]] | None = None, worker: Worker | None = None,
+    foreseen: Mapping[str, list[str]] | None = None, worker: Worker | None = None, strict: bool = True,
 ) -> list[Done]:  # fmt: skip
     """Run all steps; how each ended, in the order of the plan. ``keep``: ids that only have to be verified.
 
     ``only_plan``: nothing is changed; ``journal.op`` is told what each operation would do. ``foreseen``: step -> what
-    it is going to ask. ``worker``: one that is up already (``waiting``).
+    it is going to ask. ``worker``: one that is up already (``waiting``). ``strict``: a host's next step waits until
+    the one before is verified; otherwise only a step that needs it does.
 
     Raises StepError when the worker cannot be started. KeyboardInterrupt passes after the running operations ended.
     """
     with waiting(log) if worker is None else contextlib.nullcontext(worker) as one:
         assert one.stdin and one.stdout
         _greet(one.stdin, plan, only_plan, foreseen or {})
-        return _conduct(plan, run_id, keep, journal, one.stdin, one.stdout, only_plan)
+        return _conduct(plan, run_id, keep, journal, one.stdin, one.stdout, only_plan, strict)
 
 
 @contextlib.contextmanager
@@ -135,17 +136,20 @@ def _close(worker: Worker, stdin: IO[bytes]) -> None:
 
 def _conduct(
     plan: Plan, run_id: str, keep: frozenset[str], journal: Journal, stdin: IO[bytes], stdout: IO[bytes],
-    only_plan: bool,
+    only_plan: bool, strict: bool,
 ) -> list[Done]:  # fmt: skip
     done: dict[str, Done] = {}
     running: dict[str, Step] = {}
+    # Of those that run: what the recipe had to do is done, and its services are coming up.
+    verifying: set[str] = set()
 
     def end(one: Done) -> None:
         done[one.step.id] = one
         journal.finished(one)
 
     def hand_out() -> None:
-        for step in _ready(plan, done, running, end):
+        busy = {one.host.name for one in running.values() if strict or one.id not in verifying}
+        for step in _ready(plan, done, running, busy, end):
             # Params may read files and resolve secrets: a mistake there must come before the row says "started".
             mode = "plan" if only_plan else "verify" if step.id in keep else "run"
             # What its params resolved is blanked in whatever the worker tells.
@@ -173,7 +177,12 @@ def _conduct(
         if message["event"] == "op":
             journal.op(step, message)
             continue
+        if message["event"] == "verifying":
+            verifying.add(step.id)
+            hand_out()
+            continue
         del running[step.id]
+        verifying.discard(step.id)
         if message["error"] and message["error"]["code"] == "probe" and step.id in keep:
             # Good then, not good now: do it again, from the start.
             keep -= {step.id}
@@ -186,9 +195,13 @@ def _conduct(
     return [done[step.id] for step in plan.steps]
 
 
-def _ready(plan: Plan, done: dict[str, Done], running: dict[str, Step], end: Callable[[Done], None]) -> Iterator[Step]:
-    """Steps that can start now; those that never will are ended as blocked."""
-    for step in plan.steps:
+def _ready(
+    plan: Plan, done: dict[str, Done], running: dict[str, Step], busy: set[str], end: Callable[[Done], None]
+) -> Iterator[Step]:
+    """Steps that can start now, one a host that is not ``busy``, first what most others wait for; those that never will
+    are ended as blocked.
+    """
+    for step in plan.urgent():
         if step.id in done or step.id in running:
             continue
         broken = [need for need in step.needs if need in done and not done[need].good]
@@ -196,9 +209,8 @@ def _ready(plan: Plan, done: dict[str, Done], running: dict[str, Step], end: Cal
         broken += [one.step.id for one in done.values() if one.step.host.name == step.host.name and not one.good]
         if broken:
             end(Done(step, "blocked", error={"code": "needs", "steps": sorted(set(broken))}))
-        elif all(need in done for need in step.needs) and not any(
-            one.host.name == step.host.name for one in running.values()
-        ):
+        elif step.host.name not in busy and all(need in done for need in step.needs):
+            busy.add(step.host.name)
             yield step
 
 

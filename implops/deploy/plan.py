@@ -48,6 +48,15 @@ class Plan:
     def step(self, id: str) -> Step:
         return next(one for one in self.steps if one.id == id)
 
+    def urgent(self) -> list[Step]:
+        """The steps, those first behind which the longest chain of others waits."""
+        behind: dict[str, int] = {}
+        for step in reversed(self.steps):
+            behind.setdefault(step.id, 0)
+            for need in step.needs:
+                behind[need] = max(behind.get(need, 0), behind[step.id] + 1)
+        return sorted(self.steps, key=lambda one: -behind[one.id])
+
     def hosts(self) -> list[Host]:
         return [host for host in self.site.hosts.values() if any(step.host.name == host.name for step in self.steps)]
 

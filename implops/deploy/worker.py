@@ -197,6 +197,8 @@ class Worker:
                 self._plan(host, order, answer)
             elif answer["error"] is None:
                 # What was changed gets its time to come up, and has to stay up; what was not is asked as it is.
+                if answer["changed"]:
+                    self.say(event="verifying", step=order["step"])
                 self._verify(host.connector.connection, order, answer, patient=bool(answer["changed"]))
                 if order["mode"] == "run" and answer["error"] and not answer["changed"]:
                     answer |= {"error": None, "probes": []}

@@ -1,0 +1,82 @@
+"""Which step begins when: a host is free while a step of it is verified, for steps that do not need that one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from implops.deploy import engine, plan, recipes
+from implops.deploy.engine import Done, Journal
+from implops.site import Site
+
+
+class Script:
+    """Stands for both pipes of a worker. ``steps``: step -> messages that it gives when it was ordered."""
+
+    def __init__(self, steps: dict[str, list[dict[str, Any]]]) -> None:
+        self.steps, self.waiting, self.ordered = steps, list[dict[str, Any]](), list[str]()
+
+    def write(self, line: bytes) -> None:
+        step = json.loads(line)["step"]
+        self.ordered.append(step)
+        self.waiting += [{"step": step, **one} for one in self.steps.get(step, [GOOD])]
+
+    def flush(self) -> None:
+        pass
+
+    def readline(self) -> bytes:
+        # What a worker says of one step comes in its order; the verification ends last of all.
+        self.waiting.sort(key=lambda one: one.get("last", False))
+        return json.dumps(self.waiting.pop(0)).encode() + b"\n" if self.waiting else b""
+
+
+END: dict[str, Any] = {"event": "step", "error": None, "probes": [], "asked": [], "changed": 1, "same": 0, "ms": 1}
+GOOD = END
+VERIFYING = {"event": "verifying"}
+BAD = {**END, "error": {"code": "probe", "probes": ["tcp"], "detail": ""}, "last": True}
+
+
+def conduct(site: Site, worker: Script, *, strict: bool) -> tuple[list[str], dict[str, str]]:
+    """Orders in their sequence, and how each step ended."""
+    made = plan.make(site, recipes.load(site.base))
+    journal = Journal(lambda step: None, lambda step, message: None, lambda done: None)
+    pipe: Any = worker
+    done: list[Done] = engine._conduct(made, "R1", frozenset(), journal, pipe, pipe, False, strict)
+    return worker.ordered, {one.step.id: one.state for one in done}
+
+
+@pytest.fixture
+def ready(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
+    monkeypatch.setattr(plan.Plan, "order", lambda self, step, run, mode: {"step": step.id})
+    return site
+
+
+def test_another_step_of_the_host_begins_while_one_is_verified(ready: Site) -> None:
+    late = {**GOOD, "last": True}
+    orders, states = conduct(ready, Script({"postgresql@db1": [VERIFYING, late]}), strict=False)
+    assert set(states.values()) == {"good"}
+    # The backup of the host does not need the database server; its schema does.
+    assert orders.index("backup_jobs@db1") < orders.index("schema@db1")
+    script = Script({"postgresql@db1": [VERIFYING, BAD]})
+    orders, states = conduct(ready, script, strict=False)
+    assert "backup_jobs@db1" in orders
+    assert "schema@db1" not in orders
+    assert (states["postgresql@db1"], states["backup_jobs@db1"], states["schema@db1"]) == ("failed", "good", "blocked")
+    assert states["app_war@app1"] == "blocked"
+
+
+def test_where_hosts_are_in_use_they_do_one_thing_after_the_other(ready: Site) -> None:
+    orders, states = conduct(ready, Script({"postgresql@db1": [VERIFYING, BAD]}), strict=True)
+    assert "backup_jobs@db1" not in orders
+    assert states["backup_jobs@db1"] == "blocked"
+
+
+def test_what_others_wait_for_comes_first(ready: Site) -> None:
+    made = plan.make(ready, recipes.load(ready.base))
+    place = {step.id: number for number, step in enumerate(made.urgent())}
+    assert set(place) == {step.id for step in made.steps}
+    assert all(place[need] < place[step.id] for step in made.steps for need in step.needs)
+    # app_war waits for Tomcat, nobody for the backup of the host.
+    assert place["tomcat@app1"] < place["backup_jobs@app1"]
