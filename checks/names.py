@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from implops.check.registry import check
 from implops.facts.base import Unknown
@@ -21,11 +22,12 @@ def _resolver(case):
 
 def _record(case, name):
     """What the site's primary name server is to say about a name and was not told by the last deployment; or None."""
-    for server in case.site.with_role("dns")[:1]:
-        planned = case.planned("name", name, server.name)
-        if planned and not case.post(planned):
-            return planned
-    return None
+    planned = case.planned("name", name, case.once(_primary))
+    return planned if planned and not case.post(planned) else None
+
+
+def _primary(scene):
+    return scene.site.only("dns").name
 
 
 @check("DNS01", "resolvers")
@@ -45,28 +47,22 @@ def forward(case):
     if case.site.dns is None:
         yield case.skip("no_dns")
         return
-    yield from _summed(case, list(_resolved(case)))
-
-
-def _summed(case, results):
-    """What is good or still to come of many names as one result each; every fault stands by itself."""
     groups = {}
-    for one in results:
-        if one.state not in ("pass", "info"):
-            yield one
-            continue
-        coming = one.params.get("recipe", "")
-        target = coming or ("/etc/hosts" if one.note == "from_hosts_file" else case.site.dns.zone)
-        groups.setdefault(target, []).append(one)
-    for target, found in groups.items():
-        count = len(found)
-        there = 0 if found[0].state == "info" else count
-        summed = replace(found[0], target=target, actual=f"{there} / {count}", required=str(count))
-        yield summed if count > 1 else found[0]
+    for target, make in _resolved(case):
+        if target:
+            groups.setdefault(target, []).append(make)
+        else:
+            yield make()
+    # What is good or still to come of many names is one result; every fault stands by itself.
+    for target, made in groups.items():
+        count, one = len(made), made[0]()
+        there = 0 if one.state == "info" else count
+        summed = replace(one, target=target, actual=f"{there} / {count}", required=str(count))
+        yield summed if count > 1 else one
 
 
 def _resolved(case):
-    """A result a name."""
+    """A result a name, not made yet; in front of it what it is told together with ("" for a fault)."""
     resolved, planned, served = case.fact(Names).resolved, _resolver(case), {}
     servers = {host.address: host.name for host in case.site.with_role("dns")}
     for (server, name), one in case.fact(Served).answers.items():
@@ -76,18 +72,19 @@ def _resolved(case):
         if found != address:
             shown = found or "—"
             if to_come := _record(case, name) or planned:
-                yield case.will_be_set(to_come, shown, address, target=name)
+                group = "" if case.post(to_come) else to_come.recipe
+                yield group, partial(case.will_be_set, to_come, shown, address, target=name)
             else:
-                yield case.bad(shown, address, target=name)
+                yield "", partial(case.bad, shown, address, target=name)
         elif result := _masked(case, name, address, answers):
-            yield result
+            yield result.params["recipe"] if result.state == "info" else "", lambda result=result: result
         elif len(answers) < len(servers):
-            yield case.error("missing", target=name, detail=name)
+            yield "", partial(case.error, "missing", target=name, detail=name)
         elif answers and all(isinstance(one, Unknown) for one in answers.values()):
             # That no server answers is for DNS04; this name is known without them.
-            yield case.good(found, address, target=name, note="from_hosts_file")
+            yield "/etc/hosts", partial(case.good, found, address, target=name, note="from_hosts_file")
         else:
-            yield case.good(found, address, target=name)
+            yield case.site.dns.zone, partial(case.good, found, address, target=name)
 
 
 def _masked(case, name, address, answers):

@@ -119,11 +119,15 @@ class Redactor:
 
     def value(self, value: object) -> object:
         """The same for a JSON value, at any depth; the value itself when nothing is found."""
-        if isinstance(value, dict | list | tuple):
-            text = json.dumps(value, ensure_ascii=False, default=str)
-            if not any(json.dumps(one, ensure_ascii=False)[1:-1] in text for one in self._known):
-                return value
+        if isinstance(value, dict | list | tuple) and not self.finds(
+            json.dumps(value, ensure_ascii=False, default=str)
+        ):
+            return value
         return self._replaced(value)
+
+    def finds(self, document: str) -> bool:
+        """Whether a JSON document (not ASCII alone) holds a known secret, as it is written there."""
+        return any(json.dumps(one, ensure_ascii=False)[1:-1] in document for one in self._known)
 
     def _replaced(self, value: object) -> object:
         if isinstance(value, str):

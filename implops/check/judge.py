@@ -242,13 +242,14 @@ def judge(scene: Scene, checks: Mapping[str, Check], only: Iterable[str] | None 
     wanted = None if only is None else set(only)
     chosen = [one for one in checks.values() if wanted is None or one.id in wanted]
     by_host: dict[str, list[Verdict]] = {name: [] for name in scene.seen}
+    roles = {name: frozenset(seen.host.roles) for name, seen in scene.seen.items()}
     for check in chosen:
         if check.scope == "site":
             for host, result in _ask_site(scene, check):
                 by_host[host].append(Verdict(check.id, host, check.severity, result))
             continue
         for name, seen in scene.seen.items():
-            if set(check.roles) & set(seen.host.roles):
+            if not roles[name].isdisjoint(check.roles):
                 for result in _absent(check, seen) or _shallow(check, seen) or _ask(Case(scene, check, seen)):
                     by_host[name].append(Verdict(check.id, name, check.severity, _based(scene, check, result)))
     return [verdict for name in by_host for verdict in by_host[name]]

@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import (
     Column,
@@ -184,14 +184,11 @@ class Store:
 
     def append(self, kind: str, payload: Json, *, run: str, operator: str, evidence: tuple[str, ...] = ()) -> Event:
         """Add one event and return it. Known secrets are removed first. Raises StoreError."""
-        entry = {
-            "run": run,
-            "kind": kind,
-            "time": now(),
-            "operator": operator,
-            "payload": redactor.value(payload),
-            "evidence": list(evidence),
-        }
+        text = canonical(payload)
+        if redactor.finds(text):
+            payload = cast(Json, redactor.value(payload))
+            text = canonical(payload)
+        entry = {"run": run, "kind": kind, "time": now(), "operator": operator, "evidence": list(evidence)}
         try:
             with self._transaction() as connection:
                 last = connection.execute(
@@ -200,14 +197,14 @@ class Store:
                 entry["sequence"] = (last.sequence if last else 0) + 1
                 entry["previous"] = last.sha256 if last else START
                 # canonical(entry), of parts that are made once: the payload is most of it, and a column of its own.
-                parts = {name: canonical(one) for name, one in sorted(entry.items())}
-                whole = "{" + ",".join(f'"{name}":{part}' for name, part in parts.items()) + "}"
+                parts = {**{name: canonical(one) for name, one in entry.items()}, "payload": text}
+                whole = "{" + ",".join(f'"{name}":{part}' for name, part in sorted(parts.items())) + "}"
                 sha256 = hashlib.sha256(whole.encode()).hexdigest()
-                texts = {"payload": parts["payload"], "evidence": parts["evidence"], "sha256": sha256}
+                texts = {"payload": text, "evidence": parts["evidence"], "sha256": sha256}
                 connection.execute(insert(_events).values(**{**entry, **texts}))
         except SQLAlchemyError as error:
             raise StoreError("store.write", kind=kind, why=_why(error)) from None
-        return Event(sha256=sha256, **{**entry, "evidence": evidence})  # type: ignore[arg-type]
+        return Event(sha256=sha256, **{**entry, "payload": payload, "evidence": evidence})  # type: ignore[arg-type]
 
     def keep(self, raw: bytes) -> str:
         """Store redacted raw output once; its sha256."""
