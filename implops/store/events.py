@@ -188,7 +188,7 @@ class Store:
         if redactor.finds(text):
             payload = cast(Json, redactor.value(payload))
             text = canonical(payload)
-        entry = {"run": run, "kind": kind, "time": now(), "operator": operator, "evidence": list(evidence)}
+        entry: Json = {"run": run, "kind": kind, "time": now(), "operator": operator, "evidence": list(evidence)}
         try:
             with self._transaction() as connection:
                 last = connection.execute(
