@@ -204,7 +204,7 @@ class Store:
                 connection.execute(insert(_events).values(**{**entry, **texts}))
         except SQLAlchemyError as error:
             raise StoreError("store.write", kind=kind, why=_why(error)) from None
-        return Event(sha256=sha256, **{**entry, "payload": payload, "evidence": evidence})  # type: ignore[arg-type]
+        return Event(sha256=sha256, **{**entry, "payload": payload, "evidence": evidence})
 
     def keep(self, raw: bytes) -> str:
         """Store redacted raw output once; its sha256."""
