@@ -120,9 +120,11 @@ def _switch(d: Any, id: str) -> None:
 def verify(site: Site, host: Host) -> list[probes.Probe]:
     assert site.system and site.web
     file = f"{RELEASES}/{site.system.name}/current/{site.system.name}.war"
+    # Pages of this host are asked next, for two seconds on end: nobody has to watch the same server for as long before.
+    watched = any(one.url and one.asked_role == "app" and one.stable_for >= 2 for one in site.system.modules)
     return [
         probes.shell(f"release:{site.system.name}", f"[ -s {file} ]"),
-        probes.active(f"tomcat{site.web.tomcat}.service"),
+        probes.active(f"tomcat{site.web.tomcat}.service", stable_s=0 if watched else 2),
     ]
 
 
