@@ -27,8 +27,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from implops import kit
@@ -83,16 +83,13 @@ verify: {{sum: [price, amount]}}
 """
 
 
-def write(folder: Path, rows: int) -> None:
-    """``rows.csv`` in both encodings: 9 columns, the same every time."""
+def write(folder: Path, rows: int, encodings: Sequence[str] = ("utf-8", "gb18030")) -> None:
+    """A file ``ENCODING.csv`` each: 9 columns, the same every time."""
     numbers = random.Random(5)
-    with (
-        (folder / "utf-8.csv").open("w", encoding="utf-8") as one,
-        (folder / "gb18030.csv").open("w", encoding="gb18030") as two,
-    ):
-        head = "编码,名称,分类,部门,单价,数量,启用日期,单位,备注\n"
-        one.write(head)
-        two.write(head)
+    with ExitStack() as stack:
+        files = [stack.enter_context((folder / f"{one}.csv").open("w", encoding=one)) for one in encodings]
+        for file in files:
+            file.write("编码,名称,分类,部门,单价,数量,启用日期,单位,备注\n")
         for number in range(rows):
             line = (
                 f"M{number:08d},{_WORDS[number % len(_WORDS)]}{number},C{number % 50:02d},D{number % 20:03d},"
@@ -100,8 +97,8 @@ def write(folder: Path, rows: int) -> None:
                 f"20{10 + number % 15}-{1 + number % 12:02d}-{1 + number % 28:02d},{'盒支瓶包'[number % 4]},"
                 f"{'' if number % 3 else '常温保存'}\n"
             )
-            one.write(line)
-            two.write(line)
+            for file in files:
+                file.write(line)
 
 
 class Bench:
