@@ -67,8 +67,8 @@ def unique(case):
     for one in case.cases:
         if one.host.name not in found:
             continue
-        twins = {(what, name) for (what, _), names in seen.items() if one.host.name in names
-                 for name in names if name != one.host.name}  # fmt: skip
+        mine = found[one.host.name]
+        twins = {(mark[0], name) for mark in mine for name in seen[mark] if name != one.host.name}
         if twins:
             yield one.host.name, one.bad(" ".join(sorted(f"{what}={name}" for what, name in twins)), "≠")
         else:

@@ -213,7 +213,7 @@ class Store:
         with self._transaction() as connection:
             if not connection.execute(select(_evidence.c.size).where(_evidence.c.sha256 == sha256)).first():
                 connection.execute(
-                    insert(_evidence).values(sha256=sha256, size=len(clean), body=zlib.compress(clean, 6))
+                    insert(_evidence).values(sha256=sha256, size=len(clean), body=zlib.compress(clean, 3))
                 )
         return sha256
 
