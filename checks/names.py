@@ -72,7 +72,8 @@ def _resolved(case):
         if found != address:
             shown = found or "—"
             if to_come := _record(case, name) or planned:
-                group = "" if case.post(to_come) else to_come.recipe
+                # Another address than ours is told, also while the recipe is still to come.
+                group = "" if found or case.post(to_come) else to_come.recipe
                 yield group, partial(case.will_be_set, to_come, shown, address, target=name)
             else:
                 yield "", partial(case.bad, shown, address, target=name)

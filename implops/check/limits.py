@@ -64,10 +64,10 @@ class Limits:
         """The strictest of the host's roles; a later layer replaces what it names."""
         key = (check.id, tuple(host.roles))
         if key not in self._known:
-            self._known[key] = self._strictest(check, host)
+            self._known[key] = self._read(check, host)
         return self._known[key]
 
-    def _strictest(self, check: Check, host: Host) -> Limit:
+    def _read(self, check: Check, host: Host) -> Limit:
         need: Any = None
         want: Any = None
         source = "default"

@@ -12,6 +12,7 @@ when others may write to it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -52,13 +53,16 @@ def kept(folder: Path) -> dict[str, list[str]]:
 
 
 def keep(folder: Path, asked: Mapping[str, list[str]]) -> None:
-    """Remember what the steps of a run asked. The file is the old or the new one whatever happens."""
+    """Remember what the steps of a run asked. The file is the old or the new one whatever happens; on a disk that is
+    full it is the old one: the run itself went well, and the next one asks in its turn what is not foreseen.
+    """
     path = folder / FILE
     part = path.with_suffix(".part")
-    part.unlink(missing_ok=True)
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        json.dump(asked, file, ensure_ascii=False)
-    part.replace(path)
+    with contextlib.suppress(OSError):
+        part.unlink(missing_ok=True)
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            json.dump(asked, file, ensure_ascii=False)
+        part.replace(path)
 
 
 def script(commands: Iterable[str], nonce: str) -> str:

@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import (
     Column,
@@ -186,8 +186,7 @@ class Store:
         """Add one event and return it. Known secrets are removed first. Raises StoreError."""
         text = canonical(payload)
         if redactor.finds(text):
-            payload = cast(Json, redactor.value(payload))
-            text = canonical(payload)
+            text = canonical(redactor.value(payload))
         entry: Json = {"run": run, "kind": kind, "time": now(), "operator": operator, "evidence": list(evidence)}
         try:
             with self._transaction() as connection:
@@ -204,7 +203,8 @@ class Store:
                 connection.execute(insert(_events).values(**{**entry, **texts}))
         except SQLAlchemyError as error:
             raise StoreError("store.write", kind=kind, why=_why(error)) from None
-        return Event(sha256=sha256, **{**entry, "payload": payload, "evidence": evidence})
+        # As it is read from now on, whatever the caller does with its own.
+        return Event(sha256=sha256, **{**entry, "payload": json.loads(text), "evidence": evidence})
 
     def keep(self, raw: bytes) -> str:
         """Store redacted raw output once; its sha256."""

@@ -165,6 +165,15 @@ def test_a_zone_that_is_still_to_be_made_is_no_fault(site: Site) -> None:
     assert (found.state, found.result.note, found.result.params["recipe"]) == ("info", "will_be_set", "bind9")
 
 
+def test_another_address_is_told_while_the_name_is_still_to_come(site: Site) -> None:
+    other = f"sto1.{site.dns.zone}"  # type: ignore[union-attr]
+    told = [("name", f"{name} 0 10.9.9.9" if name == other else f"{name} 2 -") for name in fqdns(site)]
+    here = build(Names, Section((*told, ("name#", str(len(told))), ("answer#", "0"))))
+    made = verdicts(site, {"app1": [here, served()]}, "DNS02", planned=recipes.planned(site))
+    shown = {one.result.target: (one.state, one.result.actual) for one in made if one.host == "app1"}
+    assert shown == {other: ("info", "10.9.9.9"), "bind9": ("info", f"0 / {len(told) - 1}")}
+
+
 def test_names_that_are_right_are_told_together_and_each_wrong_one_by_itself(site: Site) -> None:
     wrong = f"sto1.{site.dns.zone}"  # type: ignore[union-attr]
     heard = {**fqdns(site), wrong: "10.9.9.9"}

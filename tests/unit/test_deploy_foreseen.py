@@ -82,6 +82,14 @@ def test_what_was_asked_is_kept_for_its_owner_alone(tmp_path: Path) -> None:
     assert foreseen.kept(tmp_path) == {}
 
 
+def test_a_run_that_went_well_does_not_fail_for_it(tmp_path: Path) -> None:
+    foreseen.keep(tmp_path, {"a@b": ["date"]})
+    (tmp_path / "asked.part").mkdir()
+    foreseen.keep(tmp_path, {"a@b": ["uptime"]})
+    assert foreseen.kept(tmp_path) == {"a@b": ["date"]}
+    foreseen.keep(tmp_path / "gone", {})
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"a": "b"}', '{"a": [1]}', "\xff"])
 def test_a_file_that_is_none_of_ours_is_nothing(tmp_path: Path, text: str) -> None:
     path = tmp_path / foreseen.FILE

@@ -38,7 +38,8 @@ def test_events_are_chained_from_the_start(store: Store) -> None:
 
 
 def test_what_append_returns_is_what_is_read(store: Store) -> None:
-    written = store.append("check.started", {"a": ["1", None, True]}, run="R1", operator="x", evidence=("ab" * 32,))
+    given = {"a": ["1", None, True], "b": (1, {"c": ()})}
+    written = store.append("check.started", given, run="R1", operator="x", evidence=("ab" * 32,))
     assert store.events() == [written]
 
 
