@@ -102,7 +102,7 @@ def write(folder: Path, rows: int, encodings: Sequence[str] = ("utf-8", "gb18030
 
 
 class Bench:
-    def __init__(self, server: Server, admin: Callable[[str], None], folder: Path) -> None:
+    def __init__(self, server: Server, admin: Callable[[str], str], folder: Path) -> None:
         self.server, self.admin, self.folder = server, admin, folder
         self.maria = not server.data_on_stdin
 
@@ -112,7 +112,15 @@ class Bench:
         self.admin(f"insert into bench_kind values {listed}")
 
     def empty(self) -> None:
+        """Nobody pays for the pages that the turn before left dirty."""
         self.admin("truncate bench_item" + ("" if self.maria else "; checkpoint"))
+        if self.maria:
+            self.admin("set global innodb_max_dirty_pages_pct = 0")
+            late = time.monotonic() + 60
+            while self.admin("show global status like 'innodb_buffer_pool_pages_dirty'").split()[-1] != "0":
+                assert time.monotonic() < late, "InnoDB does not come to rest"
+                time.sleep(0.1)
+            self.admin("set global innodb_max_dirty_pages_pct = default")
 
     def raw(self) -> float:
         names = [str(one) for one in ("code", "name", "kind", "dept", "price", "amount", "since", "unit", "memo")]
@@ -216,8 +224,8 @@ def deployed(folder: Path, engine: str) -> Iterator[Site]:
         subprocess.run([*implops, "lab", "down", site, "-q"], stdout=subprocess.DEVNULL)
 
 
-def administrator(site: Site) -> Callable[[str], None]:
-    """Runs statements on the database host as the owner of the database."""
+def administrator(site: Site) -> Callable[[str], str]:
+    """Runs statements on the database host as the owner of the database, and gives what they print."""
     host, database = site.only("db"), site.database
     assert database
     client = (
@@ -225,7 +233,7 @@ def administrator(site: Site) -> Callable[[str], None]:
         if database.engine == "postgresql" else f"sudo -n mariadb {database.name}"
     )  # fmt: skip
 
-    def run(text: str) -> None:
+    def run(text: str) -> str:
         role = "" if database.engine != "postgresql" else f"set role {database.owner};"
         script = "\n".join(
             f"{'reset role;' if 'checkpoint' in one else role}{one.strip()};" for one in text.split(";") if one.strip()
@@ -233,6 +241,7 @@ def administrator(site: Site) -> Callable[[str], None]:
         done = subprocess.run(["ssh", *ssh_options(site, host), f"{site.ssh.user}@{host.address}", client],
                               input=script, capture_output=True, text=True)  # fmt: skip
         assert done.returncode == 0, done.stderr
+        return done.stdout
 
     return run
 

@@ -149,7 +149,7 @@ def plan(
             continue
         try:
             made = remedy.function(Case(scene, checks[verdict.id], scene.seen[verdict.host]), verdict.result)
-        except Exception:  # noqa: S112 - the code of a kit's author; nothing may be half told
+        except (Exception, SystemExit):  # noqa: S112 - the code of a kit's author; nothing may be half told
             continue
         if made is not None:
             again = sum((one.host, one.verdict.id) == (verdict.host, verdict.id) for one in found)

@@ -25,6 +25,10 @@ from implops.site import Site
 from implops.store import Event, Store, record
 
 
+# Checks of --deep that load no host: each path is proved, or rests.
+_PATHS = ("NET02", "NET12")
+
+
 @dataclass(frozen=True)
 class Outcome:
     """``checks`` are those of the kit."""
@@ -108,8 +112,7 @@ def look(
         if deep:
             for one in seen.values():
                 one.deep = True
-            # Proofs of paths alone load no host: a choice of those need not wait for the disks.
-            if not only or any(not id.startswith("NET") for id in only) or "NET06" in only:
+            if not only or any(_loads(checks, id) for id in only):
                 deepen(site, planned, seen, limits, force_io=deep.force_io)
             if _wanted(only, "NET"):
                 rest = _idle_seconds(limits) if _wanted(only, "NET12") else 0
@@ -130,6 +133,14 @@ def look(
 def _wanted(only: Collection[str], *topics: str) -> bool:
     """Whether any check of these topics was chosen: what they alone need is not asked otherwise."""
     return not only or any(id.startswith(topics) for id in only)
+
+
+def _loads(checks: Mapping[str, Check], id: str) -> bool:
+    """Whether a chosen id takes tests that load a host. Proofs of paths do not, but for the bandwidth; what a user's
+    own check asks of a host is not known.
+    """
+    check = checks.get(id)
+    return id.startswith(custom.PREFIX) if check is None else check.deep and (check.id not in _PATHS)
 
 
 def _has_database(site: Site, planned: Sequence[Planned], done: Mapping[str, Collection[str]]) -> bool:

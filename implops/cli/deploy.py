@@ -186,8 +186,8 @@ def _carry_out(
     keep = [id for id, key in keys.items() if earlier and earlier.good.get(id) == key]
     in_turns = len(site.with_role("app")) > 1 and any(before.active.values())
     turns = Turns(session, open_, run) if in_turns else None
-    # Where hosts are taken out of use or get another release, something is changed: then every step asks in its turn.
-    foresee = turns is None and not before.upgrade
+    # Where hosts get another release, something is changed: then every step asks in its turn.
+    foresee = not before.upgrade
     with engine.waiting(steps.log(session, run)) as worker:
         with session.phase(texts.say("deploy.pushing")):
             _push(session, open_, bundle, run)

@@ -38,7 +38,7 @@ def carry_out(
 ) -> list[Done]:
     """Run the steps of a plan; every one leaves a row before it starts and another when it has ended.
 
-    ``turns``: application hosts are in use, and are taken out of it while they are changed. ``foresee``: most likely
+    ``turns``: application hosts are in use, and are taken out of it before they are changed. ``foresee``: most likely
     nothing is to be changed, so what the steps asked last time is asked of each host in one trip. ``worker``: one that
     is up already.
     """

@@ -26,11 +26,13 @@ class Turns:
         self.fronts: list[str] = []
 
     def ready(self, step: Step) -> dict[str, Any] | None:
-        """Before a host's service is interrupted nobody is sent there any more, and who is there is served."""
+        """Before a host's service is interrupted (a step of a rolling recipe changes it) nobody is sent there any more,
+        and who is there is served.
+        """
         from implops.deploy import drain
 
         site, name = self.session.site, step.host.name
-        if not step.recipe.rolling or name in self.away:
+        if name in self.away:
             return None
         self.away.add(name)
         try:
@@ -51,7 +53,9 @@ class Turns:
 
         if not step.recipe.system:
             return None
-        wrong = steps.bad(steps.ask_modules(self.session, self.open, self.run, [step.host]))
+        # A host that nothing was changed on answers as it has all the time.
+        fresh = step.host.name in self.away
+        wrong = steps.bad(steps.ask_modules(self.session, self.open, self.run, [step.host], fresh=fresh))
         if wrong:
             return {"code": "module", "modules": [one["name"] for one in wrong]}
         self.away.discard(step.host.name)
@@ -59,7 +63,7 @@ class Turns:
             self.fronts = drain.apart(self.session.site, self.open, self.away)
         except ImplopsError as error:
             return _fault(error)
-        if self.fronts:
+        if fresh and self.fronts:
             self.run.event("host.back", {"host": step.host.name, "fronts": self.fronts})
         return None
 

@@ -50,8 +50,9 @@ class Journal:
     started: Callable[[Step], None]
     op: Callable[[Step, dict[str, Any]], None]
     finished: Callable[[Done], None]
-    # Asked when its row is written, before anything of a step begins: what is in its way, or None.
-    ready: Callable[[Step], dict[str, Any] | None] = lambda step: None
+    # Asked before the first change of a step that interrupts its host's service (META["rolling"]): what is in its way,
+    # or None. A step that finds nothing to change interrupts nobody.
+    ready: Callable[[Step], dict[str, Any] | None] | None = None
     # Asked after a good step, before anything that needs it begins: what is wrong all the same, or None.
     accept: Callable[[Step], dict[str, Any] | None] = lambda step: None
 
@@ -142,6 +143,8 @@ def _conduct(
     running: dict[str, Step] = {}
     # Of those that run: what the recipe had to do is done, and its services are coming up.
     verifying: set[str] = set()
+    # What was in the way of a step.
+    refused: dict[str, dict[str, Any]] = {}
 
     def end(one: Done) -> None:
         done[one.step.id] = one
@@ -154,10 +157,8 @@ def _conduct(
             mode = "plan" if only_plan else "verify" if step.id in keep else "run"
             # What its params resolved is blanked in whatever the worker tells.
             order = {**plan.order(step, run_id, mode), "secrets": redactor.known()}
+            order["leave"] = journal.ready is not None and step.recipe.rolling
             journal.started(step)
-            if mode == "run" and (wrong := journal.ready(step)):
-                end(Done(step, "failed", error=wrong))
-                continue
             running[step.id] = step
             _write(stdin, order)
 
@@ -177,6 +178,11 @@ def _conduct(
         if message["event"] == "op":
             journal.op(step, message)
             continue
+        if message["event"] == "changing":
+            if wrong := journal.ready(step) if journal.ready else None:
+                refused[step.id] = wrong
+            _write(stdin, {"step": step.id, "go": wrong is None})
+            continue
         if message["event"] == "verifying":
             verifying.add(step.id)
             hand_out()
@@ -188,6 +194,7 @@ def _conduct(
             keep -= {step.id}
         else:
             one = _done(step, message, kept=step.id in keep)
+            one.error = refused.get(step.id, one.error)
             if one.good and (wrong := journal.accept(step)):
                 one.state, one.error = "failed", wrong
             end(one)

@@ -3,6 +3,7 @@
 gevent patches this process, so nothing else lives in it: no database, no terminal. It speaks JSON lines. Input:
 one greeting, then one message a step; output: ``op`` and ``step`` messages. Secrets come over standard input
 only. End of file on standard input (our parent has ended or was killed) lets no further operation begin.
+A step that interrupts what users use tells ``changing`` before its first change and waits for ``go``.
 """
 
 from gevent import monkey
@@ -16,13 +17,15 @@ import os  # noqa: E402
 import shlex  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
-from collections.abc import Iterator  # noqa: E402
+from collections.abc import Callable, Iterator  # noqa: E402
 from contextlib import contextmanager  # noqa: E402
+from functools import partial  # noqa: E402
 from pathlib import Path  # noqa: E402
 from secrets import token_hex  # noqa: E402
 from typing import Any  # noqa: E402
 
 import gevent  # noqa: E402
+from gevent.event import AsyncResult  # noqa: E402
 from gevent.fileobject import FileObjectThread  # noqa: E402
 from gevent.lock import RLock  # noqa: E402
 from pyinfra.api import BaseStateCallback, Config, Inventory, State  # noqa: E402
@@ -78,6 +81,8 @@ class Carrier(BaseConnector):
         self.connection, self.foreseen = connection, foreseen
         # What the step that runs has asked, in its order.
         self.asked: list[str] = []
+        # Called before the first command of a step that may change something.
+        self.leave: Callable[[], None] | None = None
         self._asking = False
 
     def known(self, command: str) -> str | None:
@@ -97,6 +102,12 @@ class Carrier(BaseConnector):
         finally:
             self._asking = False
 
+    def _change(self) -> None:
+        self.foreseen.drop()
+        leave, self.leave = self.leave, None
+        if leave:
+            leave()
+
     @staticmethod
     def make_names_data(name: str) -> Any:
         yield name, {}, []
@@ -108,7 +119,7 @@ class Carrier(BaseConnector):
         self, command: Any, print_output: bool = False, print_input: bool = False, **arguments: Any
     ) -> tuple[bool, CommandOutput]:
         if not self._asking:
-            self.foreseen.drop()
+            self._change()
         stdin = arguments.pop("_stdin", None) or ""
         timeout = arguments.pop("_timeout", None) or COMMAND_SECONDS
         good = arguments.pop("_success_exit_codes", None) or [0]
@@ -129,7 +140,7 @@ class Carrier(BaseConnector):
     def put_file(
         self, filename_or_io: Any, remote_filename: str, remote_temp_filename: str | None = None, **_: Any
     ) -> bool:
-        self.foreseen.drop()
+        self._change()
         body = filename_or_io.read() if hasattr(filename_or_io, "read") else Path(filename_or_io).read_bytes()
         body = body.encode() if isinstance(body, str) else body
         path = shlex.quote(remote_filename)
@@ -174,6 +185,8 @@ class Worker:
         self.state.is_executing = not greeting["plan"]
         self.numbers = dict.fromkeys(names, 0)
         self.foreseen = Foreseen(greeting["foreseen"])
+        # Step -> whether it may change its host now.
+        self.leaving: dict[str, AsyncResult[bool]] = {}
         # Global to the process, other than the host: greenlets of several hosts share it for as long as we run.
         ctx_state.set(self.state)
 
@@ -191,6 +204,7 @@ class Worker:
         try:
             host = self._host(order["host"])
             host.connector.asked = answer["asked"]
+            host.connector.leave = partial(self._leave, order["step"]) if order["leave"] else None
             if order["mode"] == "run":
                 self._install(host, order, answer)
             if order["mode"] == "plan":
@@ -212,6 +226,25 @@ class Worker:
         except Exception as error:
             answer["error"] = {"code": "bug", "detail": f"{type(error).__name__}: {error}"[:_OUTPUT_KEPT]}
         self.say(event="step", step=order["step"], ms=round((time.monotonic() - began) * 1000), **answer)
+
+    def _leave(self, step: str) -> None:
+        """Nothing is changed before our parent says that nobody uses the host any more."""
+        if not self.stopping:
+            self.leaving[step] = AsyncResult()
+            self.say(event="changing", step=step)
+            may = self.leaving[step].get()
+            del self.leaving[step]
+            if may:
+                return
+        raise Stopped(step)
+
+    def go(self, step: str, may: bool) -> None:
+        self.leaving[step].set(may)
+
+    def stop(self) -> None:
+        self.stopping = True
+        for one in self.leaving.values():
+            one.set(False)
 
     def _host(self, name: str) -> PyinfraHost:
         host = self.state.inventory.get_host(name)
@@ -370,8 +403,12 @@ def main() -> None:
     worker = Worker(json.loads(greeting), out)
     running = []
     for line in iter(source.readline, b""):
-        running.append(gevent.spawn(worker.step, json.loads(line)))
-    worker.stopping = True
+        message = json.loads(line)
+        if "go" in message:
+            worker.go(message["step"], message["go"])
+        else:
+            running.append(gevent.spawn(worker.step, message))
+    worker.stop()
     gevent.joinall(running)
 
 

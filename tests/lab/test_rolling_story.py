@@ -139,7 +139,19 @@ def test_1_an_upgrade_without_a_failed_request(site: Site) -> None:
     assert away(site) == ""
 
 
-def test_2_a_bad_canary_stays_alone_and_goes_back(site: Site) -> None:
+def test_2_a_run_that_changes_nothing_leads_nobody_away(site: Site) -> None:
+    with users(site):
+        implops("deploy", site.path, "--yes", timeout=600)
+        time.sleep(15)  # every user has asked more than three times
+    finished = last(site, "deploy.finished")
+    assert (finished["conclusion"], finished["changed"]) == ("pass", 0)
+    store = Store.of(site.state)
+    run = store.events(kind="deploy.finished")[-1].run
+    assert store.events(run=run, kind="host.away") == []
+    assert len([one for one in store.events(run=run, kind="module.finished") if one.payload["state"] == "pass"]) >= 8
+
+
+def test_3_a_bad_canary_stays_alone_and_goes_back(site: Site) -> None:
     before = current(site, "app2")
     site = write(site, "1.0.2", broken="materials.jsp")
     prepare(site)
@@ -153,7 +165,7 @@ def test_2_a_bad_canary_stays_alone_and_goes_back(site: Site) -> None:
     assert away(site) == ""
 
 
-def test_3_killed_while_a_host_is_away_the_others_serve_and_the_next_run_brings_it_back(site: Site) -> None:
+def test_4_killed_while_a_host_is_away_the_others_serve_and_the_next_run_brings_it_back(site: Site) -> None:
     site = write(site, "1.0.3", mark="再新")
     prepare(site)
     command = [sys.executable, "-m", "implops.cli.main", "deploy", str(site.path), "--yes"]
@@ -177,7 +189,7 @@ def test_3_killed_while_a_host_is_away_the_others_serve_and_the_next_run_brings_
     implops("deploy", site.path, "--drift", timeout=300)
 
 
-def test_4_back_by_hand_without_a_failed_request(site: Site) -> None:
+def test_5_back_by_hand_without_a_failed_request(site: Site) -> None:
     with users(site):
         implops("rollback", site.path, "--yes", timeout=600)
     assert current(site, "app1") == current(site, "app2")

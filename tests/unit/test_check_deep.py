@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from implops.check import deep, registry
+from implops.check import deep, registry, run
 from implops.check.gather import Seen
 from implops.check.judge import Scene, judge
 from implops.check.limits import Limits
@@ -79,3 +79,18 @@ def test_a_dead_source_is_told(site: Site, sources: dict[str, str], state: str) 
     one.deep, one.facts[Repositories] = True, Repositories(sources)
     (found,) = judge(Scene(site, {"db1": one}, [], {}, Limits(site, CHECKS)), CHECKS, ["OS10"])
     assert found.state == state
+
+
+@pytest.mark.parametrize(
+    ("only", "loads"),
+    [
+        (["ACC01", "NET01"], False),
+        (["NET02", "NET12"], False),
+        (["NET02", "NET06"], True),
+        (["ACC01", "DSK14"], True),
+        (["T.disks"], True),
+        (["UPS"], False),
+    ],
+)
+def test_a_choice_of_checks_loads_the_hosts_only_for_those_that_need_it(only: list[str], loads: bool) -> None:
+    assert any(run._loads(CHECKS, id) for id in only) is loads

@@ -245,8 +245,9 @@ def test_safe_fixes_set_what_runs_and_what_lasts(site: Site, id: str) -> None:
         assert "= 1-2,5432\n" in one.fix.write["/etc/sysctl.d/99-zz-implops-LIM08.conf"]
 
 
+@pytest.mark.parametrize("error", [RuntimeError, SystemExit])
 def test_only_faults_are_mended_and_an_authors_error_leaves_its_fault_to_a_person(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+    site: Site, error: type[BaseException]
 ) -> None:
     checks = registry.load(None)
     found = fixes.load(site.base, checks)
@@ -257,7 +258,7 @@ def test_only_faults_are_mended_and_an_authors_error_leaves_its_fault_to_a_perso
     assert fixes.plan(scene(site), checks, found, verdicts) == []
 
     def broken(case: object, result: object) -> None:
-        raise RuntimeError
+        raise error
 
     found["LIM09"] = fixes.Remedy("LIM09", "safe", broken)  # type: ignore[arg-type]
     faults = [Verdict(id, "db1", "warn", Result("warn")) for id in ("LIM09", "LIM07", "LIM07")]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from implops.deploy import engine, plan, recipes
 from implops.deploy.engine import Done, Journal
+from implops.deploy.plan import Step
 from implops.site import Site
 
 
@@ -17,10 +19,19 @@ class Script:
 
     def __init__(self, steps: dict[str, list[dict[str, Any]]]) -> None:
         self.steps, self.waiting, self.ordered = steps, list[dict[str, Any]](), list[str]()
+        # Steps that are to tell before they change something.
+        self.leaving = list[str]()
 
     def write(self, line: bytes) -> None:
-        step = json.loads(line)["step"]
+        message = json.loads(line)
+        step = message["step"]
+        if "go" in message:
+            # Refused, a worker stops the step.
+            self.waiting.append({"step": step, **(GOOD if message["go"] else STOPPED)})
+            return
         self.ordered.append(step)
+        if message.get("leave"):
+            self.leaving.append(step)
         self.waiting += [{"step": step, **one} for one in self.steps.get(step, [GOOD])]
 
     def flush(self) -> None:
@@ -35,16 +46,20 @@ class Script:
 END: dict[str, Any] = {"event": "step", "error": None, "probes": [], "asked": [], "changed": 1, "same": 0, "ms": 1}
 GOOD = END
 VERIFYING = {"event": "verifying"}
+CHANGING = {"event": "changing"}
+STOPPED = {**END, "error": {"code": "stopped", "detail": ""}, "changed": 0}
 BAD = {**END, "error": {"code": "probe", "probes": ["tcp"], "detail": ""}, "last": True}
 
 
-def conduct(site: Site, worker: Script, *, strict: bool) -> tuple[list[str], dict[str, str]]:
-    """Orders in their sequence, and how each step ended."""
+def conduct(
+    site: Site, worker: Script, *, strict: bool, ready: Callable[[Step], dict[str, Any] | None] | None = None
+) -> tuple[list[str], dict[str, str]]:
+    """Orders in their sequence, and how each step ended (with the key of an error of our own)."""
     made = plan.make(site, recipes.load(site.base))
-    journal = Journal(lambda step: None, lambda step, message: None, lambda done: None)
+    journal = Journal(lambda step: None, lambda step, message: None, lambda done: None, ready)
     pipe: Any = worker
     done: list[Done] = engine._conduct(made, "R1", frozenset(), journal, pipe, pipe, False, strict)
-    return worker.ordered, {one.step.id: one.state for one in done}
+    return worker.ordered, {one.step.id: (one.error or {}).get("key", one.state) for one in done}
 
 
 @pytest.fixture
@@ -71,6 +86,26 @@ def test_where_hosts_are_in_use_they_do_one_thing_after_the_other(ready: Site) -
     orders, states = conduct(ready, Script({"postgresql@db1": [VERIFYING, BAD]}), strict=True)
     assert "backup_jobs@db1" not in orders
     assert states["backup_jobs@db1"] == "blocked"
+
+
+def test_users_are_led_away_before_the_first_change_and_only_then(ready: Site) -> None:
+    asked: list[str] = []
+    script = Script({"tomcat@app1": [CHANGING]})
+    _, states = conduct(ready, script, strict=True, ready=lambda step: asked.append(step.id))
+    assert set(states.values()) == {"good"}
+    # What interrupts the service says so first; what found nothing to change led nobody away.
+    assert script.leaving == ["jdk@app1", "tomcat@app1", "app_war@app1"]
+    assert asked == ["tomcat@app1"]
+    # Nobody is led away where no host is in use.
+    script = Script({})
+    conduct(ready, script, strict=True)
+    assert script.leaving == []
+
+
+def test_a_host_that_users_cannot_be_led_away_from_is_not_changed(ready: Site) -> None:
+    refusal = {"code": "host", "key": "deploy.front", "params": {}}
+    _, states = conduct(ready, Script({"tomcat@app1": [CHANGING]}), strict=True, ready=lambda step: refusal)
+    assert (states["tomcat@app1"], states["app_war@app1"]) == ("deploy.front", "blocked")
 
 
 def test_what_others_wait_for_comes_first(ready: Site) -> None:
