@@ -24,7 +24,6 @@ from implops.facts.planned import Planned
 from implops.site import Site
 from implops.store import Event, Store, record
 
-
 # Checks of --deep that load no host: each path is proved, or rests.
 _PATHS = ("NET02", "NET12")
 
