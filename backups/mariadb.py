@@ -21,7 +21,8 @@ OURS = "implops"
 # A long statement of the application is waited for; meanwhile new ones wait for us, so not for long at a time.
 LOCK_SECONDS, LOCK_TRIES, LOCK_PAUSE = 5, 12, 10
 PACKET = "1G"
-# Order does not matter, duplicates count; two sums. json_array writes names and their quotes in one form.
+# Order does not matter, duplicates count; two sums. json_array writes names and their quotes in one form. What the
+# rows of a table with a history were before counts too.
 _SUMS = """set names utf8mb4; set session sql_mode = '', group_concat_max_len = 16777216, time_zone = '+00:00';
 delimiter //
 begin not atomic
@@ -30,9 +31,10 @@ begin not atomic
       ', count(*), cast(coalesce(sum(crc32(h)), 0) as char), cast(coalesce(sum(crc32(concat(h, h))), 0) as char)) ',
       'from (select concat(', group_concat(concat('ifnull(crc32(`', replace(c.column_name, '`', '``'), '`), ''-'')')
       order by c.ordinal_position separator ', '','', '), ') h from `', replace(c.table_schema, '`', '``'), '`.`',
-      replace(c.table_name, '`', '``'), '`) x') as q
+      replace(c.table_name, '`', '``'), '`', if(t.table_type = 'SYSTEM VERSIONED', ' for system_time all', ''),
+      ') x') as q
     from information_schema.columns c join information_schema.tables t using (table_schema, table_name)
-    where c.table_schema in (@DATABASES@) and t.table_type in ('BASE TABLE', 'SEQUENCE')
+    where c.table_schema in (@DATABASES@) and t.table_type in ('BASE TABLE', 'SEQUENCE', 'SYSTEM VERSIONED')
     group by c.table_schema, c.table_name
   ) do
     execute immediate t.q;
@@ -125,8 +127,8 @@ def check(job: dict) -> None:
     session = _Session(SOCKET)
     try:
         found = session.ask(
-            "select concat(table_schema, '.', table_name, ' ', engine) from information_schema.tables "
-            f"where table_schema in ({listed}) and table_type = 'BASE TABLE' and engine <> 'InnoDB';\n"
+            "select concat(table_schema, '.', table_name, ' ', engine) from information_schema.tables where "
+            f"table_schema in ({listed}) and table_type in ('BASE TABLE', 'SYSTEM VERSIONED') and engine <> 'InnoDB';\n"
         )
     finally:
         session.close()
@@ -178,8 +180,8 @@ def backup(job: dict, repository: Repository, tags: list, status: dict) -> None:
 def _dump(job: dict) -> list:
     return [
         "mariadb-dump", "--no-defaults", f"--socket={SOCKET}", "--single-transaction", "--quick", "--routines",
-        "--events", "--triggers", "--hex-blob", "--default-character-set=utf8mb4", f"--max-allowed-packet={PACKET}",
-        "--databases", *_names(job),
+        "--events", "--triggers", "--hex-blob", "--dump-history", "--default-character-set=utf8mb4",
+        f"--max-allowed-packet={PACKET}", "--databases", *_names(job),
     ]  # fmt: skip
 
 

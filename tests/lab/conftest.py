@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from databases import ENGINES, Database, running
 from loading import HEADER, MAPPING, TABLE
-from power import implops, on_mariadb, write_demo, write_site
+from power import implops, on_mariadb, write_site
+from releases import fresh
 
 from implops.site import Site
 
@@ -33,14 +34,6 @@ def _booted(site: Site) -> Iterator[Site]:
         implops("lab", "down", site.path, code=None)
 
 
-def _deployed(written: Site) -> Iterator[Site]:
-    for site in _booted(written):
-        implops("check", site.path)
-        implops("bundle", "build", site.path, timeout=900)
-        implops("deploy", site.path, "--yes", timeout=900)
-        yield site
-
-
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The four hosts of docs/site.yml, bare, booted once for the whole session."""
@@ -56,13 +49,13 @@ def fresh_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 @pytest.fixture(scope="session")
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Another site of its own: checked, bundled, deployed. Stories on it leave it running as they found it."""
-    yield from _deployed(write_demo(write_site(tmp_path_factory.mktemp("deployed"))))
+    yield from fresh(tmp_path_factory.mktemp("deployed"))
 
 
 @pytest.fixture(scope="session")
 def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The same on MariaDB."""
-    yield from _deployed(write_demo(write_site(tmp_path_factory.mktemp("mariadb"), on_mariadb)))
+    yield from fresh(tmp_path_factory.mktemp("mariadb"), on_mariadb)
 
 
 @pytest.fixture(scope="session", params=ENGINES)

@@ -74,6 +74,18 @@ def on_mariadb(text: str) -> str:
     return text
 
 
+def on_trixie(text: str) -> str:
+    """The annotated site on PostgreSQL 17, JDK 21 and Debian 13; the storage host keeps Debian 12."""
+    for old, new in (
+        ("  major: 15\n", "  major: 17\n"),
+        ("jdk: {major: 17}", "jdk: {major: 21}"),
+        ("release: bookworm", "release: trixie\n  releases: {sto1: bookworm}"),
+    ):
+        assert old in text, old
+        text = text.replace(old, new, 1)
+    return text
+
+
 def write_demo(site: Site) -> Site:
     """The release, the mappings and the data of examples/ beside the site file, as an engineer carries them."""
     examples = Path(__file__).parents[2] / "examples"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import ssl
 import subprocess
@@ -73,6 +74,11 @@ def test_2_the_server_is_as_declared_and_accounts_can_only_do_their_work(site: S
 
 def test_3_a_backup_under_writes_is_of_one_instant_and_comes_back_equal(site: Site) -> None:
     sql(site, "create table busy (id int auto_increment primary key, v text, b blob);")
+    sql(
+        site,
+        """create table past (id int primary key, v text) with system versioning;
+insert into past values (1, '旧'), (2, '旧'); update past set v = '新' where id = 1; delete from past where id = 2;""",
+    )
     insert = "insert into busy (v, b) values (concat('字', rand()), x'00ff27');"
     write = f'while [ ! -e /tmp/stop ]; do echo "{insert}"; done'
     fill = f"(timeout 300 sh -c {shlex.quote(write)} | sudo -n mariadb his) >/dev/null 2>&1 &"
@@ -85,16 +91,20 @@ def test_3_a_backup_under_writes_is_of_one_instant_and_comes_back_equal(site: Si
     during = int(sql(site, "select count(*) from busy"))
     implops("backup", "drill", site.path, timeout=600)
     store = Store.of(site.state)
-    (backed,) = [one.payload for one in store.events(kind="backup.member") if one.payload["job"] == "database"]
+    (event,) = [one for one in store.events(kind="backup.member") if one.payload["job"] == "database"]
+    backed = event.payload
     drilled = [one.payload for one in store.events(kind="drill.member") if one.payload["job"] == "database"][-1]
     assert drilled["verdict"] == "equal"
     assert 0 < drilled["rows"] <= during + 14
     assert backed["lock_ms"] < 5000
+    # Two rows that have been and one that is: a history is data too.
+    members = json.loads(store.evidence(event.evidence[0]))["members"]
+    assert next(one["fingerprint"]["his.past"][0] for one in members if one["role"] == "mariadb") == 3
     assert ssh(site, "db1", "sudo -n ls /var/lib/implops/drill /run/implops-drill 2>/dev/null").stdout.split() in (
         ["/run/implops-drill:", "/var/lib/implops/drill:"], [])  # fmt: skip
     sql(site, "create table old (a int) engine = MyISAM;")
     assert "his.old MyISAM" in implops("backup", "run", site.path, code=1, timeout=400).stderr
-    sql(site, "drop table old; drop table busy;")
+    sql(site, "drop table old; drop table busy; drop table past;")
 
 
 def test_4_the_front_answers_while_one_application_server_is_away(site: Site) -> None:

@@ -67,6 +67,7 @@ FAULTS = [
     ("  release: bookworm\n", "  release: bookworm\n  «releases: {app9: trixie}»\n", "site.no_such_host", "app1"),
     ("  locale: zh_CN.UTF-8\n", "  locale: zh_CN.UTF-8\n  «collation: gbk_bin»\n", "site.form.collation", "utf8mb4_"),
     ("  batch: 1 ", "  «batch: 0» ", "site.type", "batch"),
+    ("  drain: 30 s", "  «drain: 11 min»", "site.type", "drain"),
     ("  rollback: automatic ", "  «rollback: auto» ", "site.literal", "automatic"),
     ('  # window: "22:00-06:00"', '  «window: "22-06"»', "site.type", "22-06"),
     ("profile: small ", "«profile: [small» ", "site.yaml", ""),
