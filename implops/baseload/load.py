@@ -293,7 +293,8 @@ class Transaction:
             on = " and ".join(f"t.{identifier(name)} = s.{identifier(name)}" for name in self.mapping.key)
             place, alias = f"{self.table.sql} t join {_STAGE} s on {on}", "t."
         else:
-            place, alias = self.table.sql + (f" where {server.mine}" if before.rows and server.mine else ""), ""
+            mine = f" where {server.mine}" if before.rows and server.mine else ""
+            place, alias = self.table.sql + mine, ""
         whole = not self.upsert or set(changing(self.mapping)) | set(self.mapping.key) == {one.name for one in cells}
         if not whole:
             self._rest(session, on, inserted)
@@ -302,6 +303,8 @@ class Transaction:
         session.say(state.question(server, self.mapping, cells, place, alias))
         part = witness.part()
         found = state.read(session.answers()[-1], cells)
+        # Asked of the whole table, it has told how many rows there are.
+        after = found.rows if place == self.table.sql else None
         if before.columns:
             found = found.plus(before, -1)
         state.compare(self.mapping, part.tally, found)
@@ -310,7 +313,8 @@ class Transaction:
         if part.sha256 and part.sha256 != self.job.proof.sha256:
             raise DataError("import.file_changed", file=self.mapping.file.name)
         self._repeated(session)
-        after = int(session.ask(f"select count(*) from {self.table.sql};")[-1])
+        if after is None:
+            after = int(session.ask(f"select count(*) from {self.table.sql};")[-1])
         if after != before.rows + inserted:
             raise state.differs(self.mapping, "rows_total", before.rows + inserted, after)
         spots = state.spots(session, self.mapping, self.table.sql if whole else _STAGE, cells, part.spotted)

@@ -99,7 +99,12 @@ def spots(
     rows = ", ".join("(" + ", ".join(map(server.literal, one)) + ")" for one in wanted)
     listed = ", ".join(f"coalesce({server.text(identifier(cell.name))}, {server.literal(cell.absent)})"
                        for cell in cells)  # fmt: skip
-    told = session.ask(f"select {server.json_array}({listed}) from {table} where ({keys}) in ({rows});")
+    # The bare columns find the rows by an index, and perhaps a few more; the texts of the keys tell which.
+    near = "".join(
+        f"{identifier(name)} in ({', '.join(sorted({server.literal(one[number]) for one in wanted}))}) and "
+        for number, name in enumerate(key) if cells[places[number]].found_by_text
+    )  # fmt: skip
+    told = session.ask(f"select {server.json_array}({listed}) from {table} where {near}({keys}) in ({rows});")
     there = {tuple(row[place] for place in places): row for row in map(json.loads, told)}
     found = []
     for one, (line, values) in wanted.items():

@@ -96,6 +96,11 @@ class Cell:
         return self.type in _TEXTS
 
     @property
+    def found_by_text(self) -> bool:
+        """Both engines look a value up by its text, in an index, and miss none that is equal to it."""
+        return self.type in _TEXTS or self.type in _GREATEST
+
+    @property
     def absent(self) -> str:
         """What stands for NULL among canonical values."""
         return ABSENT if self.column.keeps else ""
