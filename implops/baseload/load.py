@@ -171,9 +171,10 @@ class Transaction:
     def _read(self, blocks: Iterator[Block], send: Callable[[bytes], bool]) -> tuple[int, bool]:
         """(rows of this transaction, whether more follow). Stops early when nobody takes the blocks any more."""
         rows, batch = 0, self.mapping.batch
+        keeping = any(cell.column.keeps for cell in self.source.cells)
         for block in blocks:
             rows += block.rows
-            if not send(self.server.sent(block.data, self.source.delimiter)):
+            if not send(self.server.sent(block.data, self.source.delimiter, keeping=keeping)):
                 return rows, False
             self.job.progress(self.source.tally.good, block.line)
             if batch and rows >= batch:

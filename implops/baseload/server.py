@@ -164,9 +164,11 @@ class Server(ABC):
     def copy(self, table: str, cells: Sequence[Cell], delimiter: str, source: str) -> str:
         """The commands that take CSV rows in the order of ``cells`` and print how many came in, and the warnings."""
 
-    def sent(self, rows: bytes, delimiter: str) -> bytes:
-        """CSV rows as the copy command takes them. Empty cells are NULL; a quoted ABSENT is an empty text."""
-        return rows.replace(_EMPTY_TEXT, b'""')
+    def sent(self, rows: bytes, delimiter: str, *, keeping: bool = True) -> bytes:
+        """CSV rows as the copy command takes them. Empty cells are NULL; a quoted ABSENT, which is there only when a
+        column is ``keeping`` them, is an empty text.
+        """
+        return rows.replace(_EMPTY_TEXT, b'""') if keeping else rows
 
     @abstractmethod
     def stage(self, table: Table, cells: Sequence[Cell]) -> str:

@@ -64,6 +64,10 @@ class Lines:
     last: int
     numbers: list[int] | None = None
 
+    @property
+    def rows(self) -> int:
+        return self.last - self.line + 1 if self.numbers is None else len(self.numbers)
+
     def without(self, skip: frozenset[int]) -> Lines:
         """Blank lines and those in ``skip`` left out."""
         given = enumerate(self.raw.split(b"\n")[:-1], start=self.line)
@@ -86,7 +90,7 @@ def lines(source: Bytes, skip: frozenset[int]) -> Iterator[Lines]:
                 line += header
         count = raw.count(b"\n")
         block = Lines(raw, line, line + count - 1)
-        yield block if skip.isdisjoint(range(line, line + count)) else block.without(skip)
+        yield block if not skip or skip.isdisjoint(range(line, line + count)) else block.without(skip)
         line += count
 
 
@@ -184,10 +188,9 @@ class Stream:
                 raw = text.encode()
             elif not utf8:
                 raw = text.encode()
-            rows = raw.count(b"\n")
-            tally.good += rows
+            tally.good += block.rows
             tally.last_line = block.last
-            yield Block(raw, rows, block.last)
+            yield Block(raw, block.rows, block.last)
         tally.rejected = len(self.skip)
         tally.rows = tally.good + tally.rejected
         self.sha256 = source.sha256

@@ -56,7 +56,8 @@ def test_3_an_upsert_counts_what_it_did(desk: Desk) -> None:
     desk.write(HEADER + "\n".join(changed) + "\n", edit=lambda text: text.replace(
         "table: import_item}", "table: import_item, mode: upsert}"))  # fmt: skip
     desk.run(0)
-    items = desk.batches()[1]
+    items = desk.batches()[1]["rows"]
+    assert isinstance(items, dict)
     assert (items["inserted"], items["updated"], items["unchanged"]) == (2, 1, 3)
     assert desk.sql("select price from import_item where code = 'M001'") == "2.75"
 
