@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Self
 
 from implops.facts.base import Fact, NotMeasured, Section, Unknown, attempt, to_int
@@ -134,6 +135,8 @@ def _plain(text: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
 
 
+# Hosts have most of their mounts in common.
+@cache
 def _mount(line: str) -> Mount:
     source, target, fs, options = line.split()[:4]
     return Mount(_plain(source), _plain(target), fs, frozenset(options.split(",")))
