@@ -15,6 +15,7 @@ import html
 import http.client
 import io
 import json
+import random
 import re
 import ssl
 import time
@@ -37,6 +38,8 @@ from implops.verify.tls import TlsChannel
 
 # What a module may take to answer when the site file says nothing: a browser's user has given up long before.
 ANSWER_SECONDS = 10.0
+# Of the interval, at least and at most; about the interval in the mean.
+_OUT_OF_STEP = (0.6, 1.4)
 _BODY_LIMIT = 4 * 2**20
 _KEPT = 4096
 # What browsers do (WHATWG Encoding): these names stand for their supersets.
@@ -159,7 +162,11 @@ def reason(payload: dict[str, Any], language: str | None = None) -> str:
 def _watch(
     put: Callable[[], _Reply], blank: Answer, *, deadline: float, interval: float, stable_for: float
 ) -> Answer:  # fmt: skip
-    """Put the question again and again until it has held for long enough, or cannot any more."""
+    """Put the question again and again until it has held for long enough, or cannot any more.
+
+    Not in step with the others that are asked at the same time: of servers that take turns each would always meet the
+    same one.
+    """
     began = time.monotonic()
     asked = bad = flaps = slowest = 0
     good_since: float | None = None
@@ -181,7 +188,7 @@ def _watch(
             good_since = None
         if held or (good_since is None and time.monotonic() - began >= deadline):
             break
-        time.sleep(interval)
+        time.sleep(interval * random.uniform(*_OUT_OF_STEP))  # noqa: S311 - no secret
     state: Literal["pass", "warn", "fail"] = "fail" if not held else "warn" if flaps else "pass"
     return Answer(blank.module, blank.host, blank.url, state, reply.status, reply.ms, slowest, asked, bad, flaps,
                   None if state == "pass" else last_error, reply.body[:_KEPT], blank.kind)  # fmt: skip

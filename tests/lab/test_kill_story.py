@@ -98,6 +98,6 @@ def test_killed_sixty_times(deployed: Site, tmp_path_factory: pytest.TempPathFac
                 kills += [done] if done else []
                 print(f"round {rounds}: {len(kills)} {done or 'nothing left'}", flush=True)
             if not finished(site):
-                implops("deploy", site.path, "--yes", "--resume", "last", timeout=600)
+                implops("deploy", site.path, "--yes", *resume(site), timeout=600)
             compare(site, deployed)
     print(json.dumps({"kills": len(kills), "rounds": rounds, "seed": seed}))

@@ -165,8 +165,8 @@ def test_3_a_module_that_does_not_hold_is_named_with_what_was_found(program: Sit
 @pytest.mark.parametrize(
     ("version", "fault"),
     [
-        # Every other question is answered with 503, for ever.
-        ("1.2", "STATUS == 200 && $asked++ % 2 ? 503 : STATUS"),
+        # In every other second it answers 503, for ever.
+        ("1.2", "STATUS == 200 && time % 2 ? 503 : STATUS"),
         # It comes up, answers, and is gone before it has held for as long as it must; systemd starts it again.
         ("1.3", "time - $^T > 1 ? exit(1) : STATUS"),
     ],

@@ -183,6 +183,15 @@ def test_a_module_that_flaps_never_passes(desk: Desk) -> None:
     assert "时好时坏" in modules.reason(answer.payload())
 
 
+def test_questions_do_not_come_in_step(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Two modules that are asked in step would each meet the same one of two servers that take turns.
+    pauses: list[float] = []
+    monkeypatch.setattr(modules.time, "sleep", lambda seconds: pauses.append(seconds))
+    desk.ask(html("登录"), deadline=0.2, interval=1.0)
+    assert len(set(pauses)) > len(pauses) / 2 > 2
+    assert all(0.6 <= one <= 1.4 for one in pauses)
+
+
 def test_a_hiccup_that_heals_is_told(desk: Desk) -> None:
     answer = desk.ask(html("物料清单"), html("down", status=502), html("物料清单"), deadline=5, stable_for=0.05)
     assert (answer.state, answer.flaps) == ("warn", 1)
