@@ -10,7 +10,7 @@ State = Literal["pass", "warn", "fail", "info", "skip", "error", "waived", "abse
 STATES: tuple[State, ...] = ("fail", "absent", "error", "warn", "waived", "pass", "info", "skip")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Result:
     """``actual`` and ``required`` are values with their units, as people read them, never sentences. ``target`` is what
     was looked at when that is less than the host (a path, a port, a flow). ``source`` is the layer that set the
@@ -28,7 +28,7 @@ class Result:
     configured: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """A Result with its check and host. ``severity`` is that of the check: an error of a fail-class check blocks."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Self
 
 from implops.facts.base import Fact, NotMeasured, Section, Unknown, attempt, to_int
@@ -99,8 +100,14 @@ class Cpu(Fact, section="cpu"):
             clocksource=attempt(lambda: filled(section, "clocksource")),
             governor=attempt(lambda: filled(section, "governor")),
             model=attempt(lambda: section.text("model")),
-            flags=attempt(lambda: frozenset(filled(section, "flags").split())),
+            flags=attempt(lambda: _flags(filled(section, "flags"))),
         )
+
+
+@cache
+def _flags(line: str) -> frozenset[str]:
+    """Hosts of one make have them in common: kept once."""
+    return frozenset(line.split())
 
 
 def _count(section: Section) -> int:
