@@ -38,6 +38,7 @@ from implops.bundle import latest
 from implops.bundle.apt import BUNDLE, update_command
 from implops.deploy import plan, recipes
 from implops.lab import base
+from implops.remote import prompt_transport
 from implops.site import Site, load
 
 ROOT = Path(__file__).parents[1]
@@ -109,7 +110,7 @@ def client(site: Site, name: str) -> paramiko.SSHClient:
     ssh.load_host_keys(str(site.known_hosts))
     ssh.set_missing_host_key_policy(paramiko.RejectPolicy())
     ssh.connect(site.hosts[name].address, username=site.ssh.user, key_filename=str(site.ssh.key), allow_agent=False,
-                look_for_keys=False)  # fmt: skip
+                look_for_keys=False, transport_factory=prompt_transport)  # fmt: skip
     return ssh
 
 
