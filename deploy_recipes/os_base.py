@@ -254,7 +254,8 @@ def verify(site: Site, host: Host) -> list[probes.Probe]:
         found.append(probes.shell(f"locale:{locale}.utf8", f"locale -a | grep -qx {locale}.utf8"))
     if host.address not in site.time.ntp:
         running = "systemctl is-active -q chrony || systemctl is-active -q systemd-timesyncd"
-        found.append(probes.shell("timesync", running, stable_s=1))
+        told = probes.since("chrony", "systemd-timesyncd")
+        found.append(probes.shell("timesync", f"{{ {running}; }} && {told}", stable_s=1))
     return found
 
 

@@ -1,7 +1,7 @@
 """What a recipe's ``verify`` returns: questions that the target answers about itself, each with a deadline.
 
 A probe holds when its shell command succeeds before the deadline and, with ``stable_s``, still succeeds that much
-later: a service that starts and dies is a failure.
+later and prints the same: a service that starts and dies is a failure, also one that is started again each time.
 """
 
 from __future__ import annotations
@@ -25,8 +25,14 @@ class Probe:
 
 
 def active(unit: str, *, stable_s: int = 2, deadline_s: int = 60) -> Probe:
-    """The systemd unit is active, and stays so."""
-    return Probe(f"systemd:{unit}", f"systemctl is-active -q {shlex.quote(unit)}", deadline_s, stable_s)
+    """The systemd unit is active, and stays so without being started again."""
+    name = shlex.quote(unit)
+    return Probe(f"systemd:{unit}", f"systemctl is-active -q {name} && {since(name)}", deadline_s, stable_s)
+
+
+def since(*units: str) -> str:
+    """Shell: since when units are active, and how often systemd has restarted them by itself. The names are quoted."""
+    return f"systemctl show -p ActiveEnterTimestampMonotonic -p NRestarts {' '.join(units)}"
 
 
 def tcp(address: str, port: int, *, deadline_s: int = 60) -> Probe:
@@ -74,13 +80,17 @@ def script(probes: list[dict[str, Any]], *, patient: bool, flush: bool = False) 
         if not stable:
             lines += tell
             continue
-        lines += [f"if [ $state = ok ]; then good{number}=$(clock); else good{number}=; {'; '.join(tell)}; fi"]
+        lines += [
+            f"if [ $state = ok ]; then good{number}=$(clock); was{number}=$said",
+            f"else good{number}=; {'; '.join(tell)}; fi",
+        ]
         later += [
             f'if [ -n "$good{number}" ]; then',
             f"  left=$((good{number} + {stable * 1000} - $(clock)))",
             '  [ $left -le 0 ] || sleep "$(awk "BEGIN { print $left / 1000 }")"',
-            f"  state=bad; while :; do if {ask}; then state=ok; break; fi",
-            f'    [ "$(clock)" -lt $end{number} ] || break; sleep 0.5; {ask} && sleep {stable}; done',
+            f'  state=bad; while :; do if {ask} && [ "$said" = "$was{number}" ]; then state=ok; break; fi',
+            f'    [ "$(clock)" -lt $end{number} ] || break; sleep 0.5',
+            f"    if {ask}; then was{number}=$said; sleep {stable}; fi; done",
             *(f"  {one}" for one in tell),
             "fi",
         ]

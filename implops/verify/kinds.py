@@ -6,6 +6,7 @@ All but the port are asked on the host itself in one trip, as root, and change n
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from typing import Any
 
 import paramiko
@@ -32,9 +33,9 @@ def subject(module: Module, address: str) -> str:
     return f"{module.kind} {getattr(module, module.kind)}"
 
 
-def ask(site: Site, connection: Connection, module: Module) -> dict[str, Any] | None:
-    """The fault ``{key, params}`` of a module that does not hold now, or None. Raises HostError when it could not be
-    asked.
+def ask(site: Site, connection: Connection, module: Module) -> dict[str, Any] | str | None:
+    """The fault ``{key, params}`` of a module that does not hold now; None, or a text that stays the same for as
+    long as it is the same start of a service. Raises HostError when it could not be asked.
     """
     return _tcp(connection, module) if module.tcp else _KINDS[module.kind](site, connection, module)
 
@@ -99,9 +100,13 @@ exit {_MISSING}"""
     return None if _run(connection, script).rc == 0 else fault("no_process", name=module.process)
 
 
-def _systemd(_site: Site, connection: Connection, module: Module) -> dict[str, Any] | None:
-    result = _run(connection, f"systemctl is-active -- {shlex.quote(module.systemd or '')}")
-    return None if result.rc == 0 else fault("not_active", unit=module.systemd, state=result.text.strip() or "-")
+def _systemd(_site: Site, connection: Connection, module: Module) -> dict[str, Any] | str:
+    unit = shlex.quote(module.systemd or "")
+    since = "systemctl show -p ActiveEnterTimestampMonotonic"
+    result = _run(connection, f"systemctl is-active -- {unit} && {since} -- {unit}")
+    if result.rc == 0:
+        return result.text
+    return fault("not_active", unit=module.systemd, state=result.text.split("\n")[0] or "-")
 
 
 def _log(_site: Site, connection: Connection, module: Module) -> dict[str, Any] | None:
@@ -122,4 +127,9 @@ def _log(_site: Site, connection: Connection, module: Module) -> dict[str, Any] 
     return None
 
 
-_KINDS = {"sql": _sql, "process": _process, "systemd": _systemd, "log": _log}
+_KINDS: dict[str, Callable[[Site, Connection, Module], dict[str, Any] | str | None]] = {
+    "sql": _sql,
+    "process": _process,
+    "systemd": _systemd,
+    "log": _log,
+}

@@ -21,7 +21,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import paramiko
@@ -83,6 +83,8 @@ class _Reply:
     status: int | None = None
     error: dict[str, Any] | None = None
     body: bytes = b""
+    # The same for as long as it is the same start of a service.
+    start: str = ""
 
 
 def modules_of(site: Site, host: Host) -> list[Module]:
@@ -170,6 +172,7 @@ def _watch(
     began = time.monotonic()
     asked = bad = flaps = slowest = 0
     good_since: float | None = None
+    start = ""
     last_error: dict[str, Any] | None = None
     while True:
         sent = time.monotonic()
@@ -177,6 +180,9 @@ def _watch(
         asked += 1
         slowest = max(slowest, reply.ms if reply.status is not None or blank.kind != "url" else 0)
         held = False
+        if good_since is not None and reply.error is None and reply.start != start:
+            reply = replace(reply, error=_fault("restarted"))
+        start = reply.start
         if reply.error is None:
             if good_since is None and sent - began > deadline:
                 break
@@ -197,8 +203,8 @@ def _watch(
 def _once(site: Site, connection: Connection, module: Module) -> _Reply:
     if module.kind != "url":
         began = time.monotonic()
-        error = ask_kind(site, connection, module)
-        return _Reply(_ms(began), error=error)
+        told = ask_kind(site, connection, module)
+        return _Reply(_ms(began), start=told) if isinstance(told, str) else _Reply(_ms(began), error=told)
     limit = max(ANSWER_SECONDS, (module.expect.time or 0) / 1000 * 2)
     began = time.monotonic()
     try:

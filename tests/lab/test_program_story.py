@@ -17,6 +17,7 @@ import pytest
 from power import free_network, implops, ssh
 from releases import notes
 
+from implops import lab
 from implops.site import Site, load
 from implops.store import Store
 
@@ -149,16 +150,25 @@ def test_3_a_module_that_does_not_hold_is_named_with_what_was_found(program: Sit
     site = program
     for old, new in edits:
         site = change(site, old, new)
-    site = change(
-        site,
-        "  modules:\n",
-        "  modules:\n",
-    )
     done = implops("verify", site.path, code=1, timeout=400)
     for word in ("9001", "python3", "app-hers.service", "^9"):
         assert word in done.stdout
     for old, new in edits:
         site = change(site, new, old)
+
+
+def test_3_a_service_that_systemd_starts_again_and_again_never_holds(program: Site) -> None:
+    # It is down for no more than a tenth of a second: hardly anybody who asks finds it so.
+    drop = "/etc/systemd/system/app-his.service.d"
+    body = "[Unit]\nStartLimitIntervalSec=0\n[Service]\nExecStart=\nExecStart=/bin/sleep 0.9\n"
+    body += "Restart=always\nRestartSec=50ms\n"
+    restart = "systemctl daemon-reload; systemctl restart app-his"
+    lab.enter(program, "app1", ["sh", "-c", f"mkdir -p {drop}; cat > {drop}/x.conf; {restart}"], given=body)
+    implops("verify", program.path, code=1, timeout=400)
+    told = {one.payload["module"]: one.payload for one in Store.of(program.state).events(kind="module.finished")}
+    assert told["unit"]["state"] == "fail"
+    lab.enter(program, "app1", ["sh", "-c", f"rm -r {drop}; {restart}"])
+    implops("verify", program.path, timeout=400)
 
 
 @pytest.mark.full

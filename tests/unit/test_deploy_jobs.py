@@ -100,6 +100,9 @@ def test_what_dies_at_once_is_bad_and_what_comes_back_to_stay_is_good(tmp_path: 
     # Good when asked first, then never again.
     once = probes.shell("once", "[ ! -e died ] && touch died", deadline_s=0, stable_s=1)
     assert [line[:2] for line in answered(tmp_path, once)] == [["0", "bad"]]
+    # Good whenever it is asked, and each time another one.
+    again = probes.shell("again", "date +%s%N", deadline_s=0, stable_s=1)
+    assert [line[:2] for line in answered(tmp_path, again)] == [["0", "bad"]]
     # Good, gone a second later, then good for ever.
     script = 'echo x >> asks; [ "$(wc -l < asks)" != 2 ]'
     back = probes.shell("back", script, deadline_s=20, stable_s=1)
