@@ -6,6 +6,7 @@ python floor.py PLAN.json true|scripts
 from __future__ import annotations
 
 import json
+import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,14 +14,20 @@ from typing import Any
 
 import paramiko
 
+from implops.prompt import PromptSocket
+
+
+def transport(plain: socket.socket, **arguments: Any) -> paramiko.Transport:
+    """Small packets at once, as implops has it."""
+    return paramiko.Transport(PromptSocket.of(plain), **arguments)
+
 
 def visit(plan: dict[str, Any], host: dict[str, Any], scripts: list[str]) -> None:
     client = paramiko.SSHClient()
     client.load_host_keys(plan["known_hosts"])
     client.set_missing_host_key_policy(paramiko.RejectPolicy())
-    client.connect(
-        host["address"], username=plan["user"], key_filename=plan["key"], allow_agent=False, look_for_keys=False
-    )
+    client.connect(host["address"], username=plan["user"], key_filename=plan["key"], allow_agent=False,
+                   look_for_keys=False, transport_factory=transport)  # fmt: skip
     for script in scripts:
         stdin, stdout, _ = client.exec_command("sudo -n sh -s")
         stdin.write(script)

@@ -23,6 +23,7 @@ import fabric
 import paramiko
 
 from implops.errors import HostError, ImplopsError, InputError
+from implops.prompt import PromptSocket
 from implops.secrets import Secret
 from implops.site import Host, Site
 from implops.trips import CONNECT_SECONDS as CONNECT_SECONDS
@@ -275,32 +276,11 @@ def _pinned(path: Path, name: str) -> Iterator[tuple[str, paramiko.PKey]]:
                 yield from ((one, entry.key) for one in entry.hostnames or ())
 
 
-class _Prompt(socket.socket):
-    """Sends and acknowledges at once. An SSH server answers a command in several small packets and holds each back
-    until the one before is acknowledged, which Linux does 40 ms later: a trip took 50 ms instead of 10.
-    """
-
-    @classmethod
-    def of(cls, plain: socket.socket) -> _Prompt:
-        timeout = plain.gettimeout()
-        made = cls(plain.family, plain.type, plain.proto, fileno=plain.detach())
-        made.settimeout(timeout)
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return made
-
-    def recv(self, size: int, flags: int = 0, /) -> bytes:
-        data = super().recv(size, flags)
-        # Not kept by the kernel: said again after each read.
-        with contextlib.suppress(OSError):
-            self.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-        return data
-
-
 def prompt_transport(sock: Any, **arguments: Any) -> paramiko.Transport:
     """AES-GCM where the host has it: it seals a packet by itself. With the ciphers that paramiko prefers, a MAC is made
     and compared for every packet, byte by byte in Python, which took a tenth of a connection's CPU time.
     """
-    transport = paramiko.Transport(_Prompt.of(sock) if isinstance(sock, socket.socket) else sock, **arguments)
+    transport = paramiko.Transport(PromptSocket.of(sock) if isinstance(sock, socket.socket) else sock, **arguments)
     options = transport.get_security_options()
     options.ciphers = sorted(options.ciphers, key=lambda name: "gcm" not in name)
     return transport

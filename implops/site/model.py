@@ -6,7 +6,7 @@ import hashlib
 import json
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Self
 
 from pydantic import Field, PrivateAttr
 
@@ -133,9 +133,25 @@ class Site(Part):
         """Where the business system itself listens on its host; users come through the proxy."""
         return (self.system.port if self.system else None) or TOMCAT_PORT
 
+    def __copy__(self) -> Self:
+        """Without what was worked out: the copy may be given other hosts (``model_copy``)."""
+        made = super().__copy__()
+        for name in ("model_sha256", "_of_role", "_all_flows"):
+            made.__dict__.pop(name, None)
+        return made
+
     def with_role(self, role: str) -> list[Host]:
         """The hosts of a role, in the order of the site file."""
-        return [host for host in self.hosts.values() if role in host.roles]
+        return list(self._of_role.get(role, ()))
+
+    # Asked for every host: looking through all hosts each time is quadratic.
+    @cached_property
+    def _of_role(self) -> dict[str, list[Host]]:
+        found: dict[str, list[Host]] = {}
+        for host in self.hosts.values():
+            for role in dict.fromkeys(host.roles):
+                found.setdefault(role, []).append(host)
+        return found
 
     def only(self, role: str) -> Host:
         """The first host of a role. load() has refused a site that needs the role and lacks it."""
@@ -175,6 +191,10 @@ class Site(Part):
 
     def all_flows(self) -> list[Flow]:
         """Declared flows plus those that follow: app to db, everyone to dns, backup sources to storage."""
+        return list(self._all_flows)
+
+    @cached_property
+    def _all_flows(self) -> list[Flow]:
         flows = list(self.flows)
 
         def add(source: str, target: str, port: int, protocol: str, why: str) -> None:
