@@ -50,9 +50,9 @@ or host, or meets no fault, is refused: it hides a mistake.
 Hosts of one role that are not alike (kernel, glibc, release, zone, language, MTU, speed, disks, JDK) are listed below
 the verdicts; from three hosts up the odd one is named. The last line says how much of the catalogue was measured.
 
-Measured with `bench/bench_check.py` (whole processes on two cores, medians of 3 rounds) against a bare program that
-runs the same scripts and throws the answers away: 20 hosts 6.6 s against 5.1 s (1.28 x), 100 hosts 48.7 s against
-46.4 s (1.05 x); 8.5 ms of processor and 0.4 MiB for each further host, two round trips a host.
+Measured with `bench/bench_check.py` (whole processes on two cores, medians of 4 rounds) against a bare program that
+runs the same scripts and throws the answers away: 20 hosts 5.8 s against 4.7 s (1.22 x), 100 hosts 42.4 s against
+40.5 s (1.05 x); 6.6 ms of processor and 0.4 MiB for each further host, two round trips a host.
 
 ```
 implops check site.yml --diff last          # what is new, cleared, or has another value since then
