@@ -7,6 +7,7 @@ lack characters that Windows writes, so the Windows code pages stand for them.
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Callable
 
 _EURO = "implops-gbk-euro"
@@ -99,3 +100,29 @@ def decoder(codec: str) -> Callable[[bytes], str]:
     """Strict decoding: every byte means something or UnicodeDecodeError is raised."""
     errors = next(handler for python, handler, _ in CODECS.values() if python == codec)
     return lambda data: data.decode(codec, errors)
+
+
+# Between cells that several characters part, and where it cannot be told at which of them a cell ends: no characters of
+# any text, refused wherever a file has them.
+PARTED, DOUBTFUL = "\uffff", "\ufffe"
+
+
+def parting(decode: Callable[[bytes], str], delimiter: str | None) -> Callable[[bytes], str]:
+    """``decode`` with ``PARTED`` in place of a delimiter of several characters; what stood there before stays refused.
+
+    ``甲|^|^|乙`` may be ``甲`` and ``^|乙`` or ``甲|^`` and ``乙``: both cells get ``DOUBTFUL``, and are refused.
+    """
+    if delimiter is None or len(delimiter) < 2:
+        return decode
+    whole = re.escape(delimiter)
+    # What makes another delimiter of the end of one.
+    rests = [delimiter[n:] for n in range(1, len(delimiter)) if delimiter[:n] == delimiter[-n:]]
+    doubtful = re.compile(f"{whole}((?!{whole})(?={'|'.join(map(re.escape, rests))}))?")
+
+    def read(data: bytes) -> str:
+        text = decode(data).replace(PARTED, DOUBTFUL)
+        if any(delimiter + rest in text for rest in rests):
+            return doubtful.sub(lambda found: PARTED if found[1] is None else DOUBTFUL + PARTED + DOUBTFUL, text)
+        return text.replace(delimiter, PARTED)
+
+    return read

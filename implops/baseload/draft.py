@@ -23,6 +23,8 @@ def draft(found: Inspection, path: Path, folder: Path, database: str, table: Tab
         source.append(f"encoding: {found.encoding or 'ask'}")
     if found.delimiter not in ("", ","):
         source.append(f"delimiter: {json.dumps(found.delimiter)}")
+    if len(found.delimiter) > 1:
+        source.append('quote: ""')
     lines = [
         f"# {texts.say('import.draft.head')}",
         f"import: {_word(path.stem)}",

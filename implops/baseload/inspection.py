@@ -31,6 +31,26 @@ _WIDTH = 60
 _BEFORE = 15
 _FEW = 5
 _DELIMITERS = (",", "\t", ";", "|", "^", "~")
+# Between cells of exports that quote nothing.
+_SEVERAL = (
+    "|^|",
+    "^|^",
+    "|~|",
+    "~|~",
+    "|@|",
+    "@|@",
+    "|#|",
+    "#|#",
+    "|!|",
+    "|$|",
+    "||",
+    "^^",
+    "~~",
+    "@@",
+    "##",
+    "$$",
+    "::",
+)
 _FORMATS = ("YYYY-MM-DD", "YYYY/M/D", "YYYY年M月D日", "YYYYMMDD", "YYYY.M.D", "YYYY-MM-DD hh:mm:ss", "YYYY/M/D h:mm:ss")
 _CODE = re.compile(r"0[0-9]+|[0-9]{16,}")
 
@@ -272,13 +292,17 @@ def _text(mapping: Mapping, found: Inspection) -> None:
                 continue
             if len(lines) > _ROWS:
                 break
-        break
+        if len(lines) > _ROWS:
+            break
     lines = [line for line in lines if line]
+    told = lines.pop(0)[4:] if lines and re.fullmatch("(?i)sep=[^\r\n]", lines[0]) else ""
     if not lines:
         return
-    found.delimiter = delimiter_of(lines)
-    rows = list(csv.reader(lines, delimiter=found.delimiter or "\0"))
-    _columns(found, rows)
+    found.delimiter = told or delimiter_of(lines)
+    if len(found.delimiter) > 1:
+        _columns(found, [line.split(found.delimiter) for line in lines])
+    else:
+        _columns(found, list(csv.reader(lines, delimiter=found.delimiter or "\0")))
 
 
 def _workbook(mapping: Mapping, found: Inspection) -> None:
@@ -301,13 +325,20 @@ def _cell(value: object) -> str:
 
 
 def delimiter_of(lines: Sequence[str]) -> str:
-    """The character that cuts most lines into the same number of cells, two at least; empty when none does."""
+    """What cuts most lines into the same number of cells, two at least; empty when nothing does. Several characters
+    where they cut every line alike: one of them alone would find columns that hold nothing but the others.
+    """
     best: tuple[int, int, str] = (0, 0, "")
     for one in _DELIMITERS:
         counted = Counter(len(row) for row in csv.reader(lines[:200], delimiter=one))
         width, times = counted.most_common(1)[0]
         if width > 1 and (times, width) > best[:2]:
             best = (times, width, one)
+    for several in _SEVERAL:
+        widths = {line.count(several) for line in lines[:200]}
+        alone = any(set(several) & set(line.replace(several, "")) for line in lines[:200])
+        if best[2] in several and len(widths) == 1 and widths != {0} and not alone:
+            return several
     return best[2]
 
 

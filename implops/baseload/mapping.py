@@ -15,9 +15,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, StringConstraints, model_validator
 
-from implops.baseload.codec import CODECS, codec_of
+from implops.baseload.codec import CODECS, PARTED, codec_of
 from implops.baseload.column import Column, Dictionary, Part, Said, SqlIdentifier, SqlTable, Text, fault
 from implops.errors import InputError, SiteError
 from implops.strict_yaml import Lines, nearest, read, validate
@@ -41,8 +41,11 @@ def _limit(value: object) -> str:
 
 
 def _delimiter(text: str) -> str:
-    if len(text) != 1 or text.isalnum() or text in "\"'\r\n\\.-_ " or unicodedata.category(text) in ("Cs", "Co", "Cn"):
-        raise ValueError(f"import.form.delimiter|{text}|, ; | TAB")
+    one = len(text) == 1 and text not in "\\.-_"
+    mark = any(not char.isalnum() and char != " " for char in text)
+    strange = any(char in "\"'\r\n" or unicodedata.category(char) in ("Cs", "Co", "Cn") for char in text)
+    if not mark or strange or not (one or 2 <= len(text) <= 10):
+        raise ValueError(f"import.form.delimiter|{text}|, ; | TAB |^|")
     return text
 
 
@@ -75,8 +78,18 @@ class Source(Part):
     null: list[Annotated[str, StringConstraints(max_length=100)]] = Field(default_factory=lambda: [""])
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
 
+    @model_validator(mode="after")
+    def _bare(self) -> Source:
+        """Quotes around a cell could hide only a delimiter of one character."""
+        if self.delimiter and len(self.delimiter) > 1 and self.quote:
+            raise ValueError(f"import.form.delimiter_quote|{self.delimiter}|quote: ''")
+        return self
+
     @property
     def separator(self) -> str:
+        """The character between cells of decoded text (``parting``)."""
+        if self.delimiter and len(self.delimiter) > 1:
+            return PARTED
         return self.delimiter or ("\t" if self.format == "tsv" else ",")
 
     @property

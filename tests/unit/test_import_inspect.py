@@ -104,10 +104,24 @@ def test_a_type_is_only_suggested_when_every_value_has_it(values: list[str], kin
     assert type_of(values)[0] == kind
 
 
+def test_excels_own_first_line_is_no_header_and_the_last_line_counts(tmp_path: Path) -> None:
+    path = tmp_path / "科室.csv"
+    path.write_bytes("sep=|\r\n编码|名称\r\n1|内科\r\n2|外科".encode())
+    found = inspect(path)
+    assert (found.delimiter, found.header, found.rows) == ("|", ["编码", "名称"], 2)
+
+
 def test_the_delimiter_cuts_every_line_alike() -> None:
     assert delimiter_of(["a|b,c|d", "1|2|3"]) == "|"
     assert delimiter_of(['a,"b;c"', '1,"2;3"']) == ","
     assert delimiter_of(["abc", "def"]) == ""
+
+
+def test_several_characters_part_what_one_of_them_would_cut_wrongly() -> None:
+    assert delimiter_of(["a|^|b|^|c", "1|^|x,y|^|3"]) == "|^|"
+    assert delimiter_of(["a||b", "1||2"]) == "||"
+    assert delimiter_of(["a|b|c", "1||2"]) == "|"
+    assert delimiter_of(["a,b", "x::y,1", "p::q,2"]) == ","
 
 
 TABLE = Table(

@@ -83,6 +83,7 @@ def test_a_good_mapping_is_read_whole(tmp_path: Path) -> None:
         ("table: city", "table: 'city; drop'", "site.type", 3),
         ("key: [code]", "reject_limit: some", "import.form.limit", 4),
         ("encoding: gb18030", "encoding: gb18030, delimiter: ab", "import.form.delimiter", 2),
+        ("encoding: gb18030", "encoding: gb18030, delimiter: '|^|'", "import.form.delimiter_quote", 2),
     ],
 )
 def test_a_fault_is_refused_with_its_line(tmp_path: Path, old: str, new: str, key: str, line: int) -> None:

@@ -76,6 +76,44 @@ def test_any_single_character_may_separate(tmp_path: Path, delimiter: str) -> No
     assert read.rows == [["M001", "甲", "1.5", "", "", "x"]]
 
 
+@pytest.mark.parametrize("delimiter", ["|^|", "||", "@@", "<|>", "::", "#@#"])
+def test_several_characters_may_separate(tmp_path: Path, delimiter: str) -> None:
+    data = (
+        mat('M001,"甲^乙",1.5,,,x', "M002,乙", "M1,坏,,,,", "M003,丙\uffff,,,,")
+        .decode()
+        .replace(",", delimiter)
+        .encode()
+    )
+    read = Read(tmp_path, data, source={"delimiter": delimiter, "quote": ""})
+    assert read.rows == [["M001", '"甲^乙"', "1.5", "", "", "x"]]
+    assert read.reasons == [(3, "", "columns"), (4, "code", "pattern"), (5, "name", "control")]
+    assert read.reader.rejects[0].faults[0].value == f"M002{delimiter}乙"
+
+
+def test_a_part_of_the_delimiter_is_text_where_it_can_be_told(tmp_path: Path) -> None:
+    rows = ["M001,甲^,,,,|乙", "M002,丙|^,,,,", "M003,丁,,,,^|"]
+    data = mat(*rows).decode().replace(",", "|^|").encode("gb18030")
+    read = Read(tmp_path, data, source={"delimiter": "|^|", "quote": ""}, encoding="gb18030")
+    assert read.rows == [["M001", "甲^", "", "", "", "|乙"]]
+    assert {(line, code) for line, _, code in read.reasons} == {(3, "control"), (4, "control")}
+
+
+def test_empty_cells_between_doubled_marks_are_empty_and_odd_runs_refused(tmp_path: Path) -> None:
+    data = mat("M001,甲,,,,", "M002,|乙,,,,", "M003,丙|,1,2,,").decode().replace(",", "||").encode()
+    read = Read(tmp_path, data, source={"delimiter": "||", "quote": ""})
+    assert read.rows == [["M001", "甲", "", "", "", ""]]
+    assert {(line, code) for line, _, code in read.reasons} == {(3, "control"), (4, "control")}
+
+
+@pytest.mark.parametrize("clean", [[], ["trim"]])
+def test_a_doubtful_end_is_refused_beside_a_column_that_nobody_reads(tmp_path: Path, clean: list[str]) -> None:
+    columns = {"code": {"from": "code", "required": True}, "name": {"from": "name", "clean": clean}}
+    data = "code,name,junk\n1,甲|^,x\n2,丙,y\n".replace(",", "|^|").encode()
+    read = Read(tmp_path, data, columns, table=texts("code", "name"), source={"delimiter": "|^|", "quote": ""},
+                ignore=["junk"])  # fmt: skip
+    assert (read.rows, read.reasons) == ([["2", "丙"]], [(2, "name", "control")])
+
+
 def test_a_trail_byte_is_no_delimiter(tmp_path: Path) -> None:
     # 東 is 96 7C in GBK and 誠 is D5 5C: the second bytes are | and a backslash.
     data = mat("M001,東誠,,,,誠").decode().replace(",", "|").encode("gbk")
