@@ -23,6 +23,8 @@ def draft(found: Inspection, path: Path, folder: Path, database: str, table: Tab
         source.append(f"encoding: {found.encoding or 'ask'}")
     if found.delimiter not in ("", ","):
         source.append(f"delimiter: {json.dumps(found.delimiter)}")
+    if found.kind == "sql" and found.parts:
+        source.append(f"table: {_word(found.parts[0])}")
     if len(found.delimiter) > 1:
         source.append('quote: ""')
     lines = [

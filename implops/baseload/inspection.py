@@ -12,10 +12,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from implops.baseload.codec import CODECS, SIXTEEN, decoder, reading_codec, visible
+from implops.baseload.column import KEPT
 from implops.baseload.convert import reader_of
 from implops.baseload.mapping import Mapping
 from implops.baseload.proof import Sample, mark_of, shown_name
@@ -158,8 +160,9 @@ def inspect(path: Path, member: str | None = None, sheet: str | None = None, enc
     else:
         _bytes(mapping, found)
         found.encoding = encoding or found.encoding
-        if found.encoding and kind != "sql":
-            _text(bare(path, found.encoding, member), found)
+        if found.encoding:
+            look = _statements if kind == "sql" else _text
+            look(bare(path, found.encoding, member, kind=kind), found)
     return found
 
 
@@ -303,6 +306,24 @@ def _text(mapping: Mapping, found: Inspection) -> None:
         _columns(found, [line.split(found.delimiter) for line in lines])
     else:
         _columns(found, list(csv.reader(lines, delimiter=found.delimiter or "\0")))
+
+
+def _statements(mapping: Mapping, found: Inspection) -> None:
+    """Columns and types of the first rows of the first table of a SQL file; its tables, as far as they were met."""
+    from implops.baseload.sqlfile import inserts
+
+    header: list[str] = []
+    rows: list[list[str]] = []
+    try:
+        for _, cells, _ in islice(
+            inserts(mapping, Bytes(mapping), lambda names: header.extend(map(str, names)), {}), _ROWS
+        ):
+            rows.append([one.replace(KEPT, "") for one in cells if isinstance(one, str)])
+    except InputError as error:
+        # What the import will refuse is no reason to show nothing of what it can read.
+        found.parts = error.params["known"].split() if error.key == "import.sql_tables" else []
+    if header:
+        _columns(found, [header, *rows])
 
 
 def _workbook(mapping: Mapping, found: Inspection) -> None:

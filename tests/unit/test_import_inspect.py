@@ -104,6 +104,18 @@ def test_a_type_is_only_suggested_when_every_value_has_it(values: list[str], kin
     assert type_of(values)[0] == kind
 
 
+def test_a_sql_file_shows_its_first_table_and_names_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "dump.sql"
+    path.write_text(
+        "SET NAMES utf8mb4;\nINSERT INTO `dept` (`code`,`名称`,`n`) VALUES ('01','内科',1),('02','',22);\n"
+        "INSERT INTO kind (code) VALUES ('x');\n",
+        encoding="utf-8",
+    )
+    found = inspect(path)
+    assert (found.kind, found.parts, found.header, found.rows) == ("sql", ["dept", "kind"], ["code", "名称", "n"], 2)
+    assert [(one.type, one.empty) for one in found.columns] == [("text", 0), ("text", 1), ("int", 0)]
+
+
 def test_excels_own_first_line_is_no_header_and_the_last_line_counts(tmp_path: Path) -> None:
     path = tmp_path / "科室.csv"
     path.write_bytes("sep=|\r\n编码|名称\r\n1|内科\r\n2|外科".encode())
@@ -154,6 +166,18 @@ def test_a_draft_pairs_by_name_and_leaves_the_rest_to_a_person(tmp_path: Path) -
     assert (found.source.encoding, found.source.separator, found.ignore) == ("gbk", ";", ["备注"])
     assert "# kind: {from: …}" in text
     assert "id:" not in text
+
+
+def test_a_draft_of_several_marks_and_of_a_dump_of_several_tables_loads(tmp_path: Path) -> None:
+    several, dump = tmp_path / "科室.csv", tmp_path / "dump.sql"
+    several.write_text("code|^|price\n01|^|1\n02|^|2\n", encoding="ascii")
+    dump.write_text("INSERT INTO d (code) VALUES ('01');\nINSERT INTO k (code) VALUES ('x');\n", encoding="ascii")
+    sources = []
+    for path in (several, dump):
+        (tmp_path / "m.yml").write_text(draft(inspect(path), path, tmp_path, "his", TABLE), encoding="utf-8")
+        sources.append(mapping.load(tmp_path / "m.yml").source)
+    assert (sources[0].delimiter, sources[0].quote) == ("|^|", "")
+    assert (sources[1].format, sources[1].table) == ("sql", "d")
 
 
 def test_a_draft_without_a_common_name_does_not_load(tmp_path: Path) -> None:
