@@ -126,3 +126,8 @@ def parting(decode: Callable[[bytes], str], delimiter: str | None) -> Callable[[
         return text.replace(delimiter, PARTED)
 
     return read
+
+
+def together(text: str, delimiter: str | None) -> str:
+    """A text that ``parting`` has read, for people."""
+    return text.replace(DOUBTFUL, "").replace(PARTED, delimiter) if delimiter and len(delimiter) > 1 else text

@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import re
 import zipfile
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -19,6 +18,7 @@ from typing import Any
 from implops.baseload.codec import CODECS, SIXTEEN, decoder, reading_codec, visible
 from implops.baseload.column import KEPT
 from implops.baseload.convert import reader_of
+from implops.baseload.delimiters import delimiter_of
 from implops.baseload.mapping import Mapping
 from implops.baseload.proof import Sample, mark_of, shown_name
 from implops.baseload.score import scored_as, scores
@@ -32,27 +32,6 @@ _LOOKED = 200
 _WIDTH = 60
 _BEFORE = 15
 _FEW = 5
-_DELIMITERS = (",", "\t", ";", "|", "^", "~")
-# Between cells of exports that quote nothing.
-_SEVERAL = (
-    "|^|",
-    "^|^",
-    "|~|",
-    "~|~",
-    "|@|",
-    "@|@",
-    "|#|",
-    "#|#",
-    "|!|",
-    "|$|",
-    "||",
-    "^^",
-    "~~",
-    "@@",
-    "##",
-    "$$",
-    "::",
-)
 _FORMATS = ("YYYY-MM-DD", "YYYY/M/D", "YYYY年M月D日", "YYYYMMDD", "YYYY.M.D", "YYYY-MM-DD hh:mm:ss", "YYYY/M/D h:mm:ss")
 _CODE = re.compile(r"0[0-9]+|[0-9]{16,}")
 
@@ -343,24 +322,6 @@ def _cell(value: object) -> str:
     if isinstance(value, datetime) and value.time() == datetime.min.time():
         return value.date().isoformat()
     return value.isoformat() if isinstance(value, date) else str(value)
-
-
-def delimiter_of(lines: Sequence[str]) -> str:
-    """What cuts most lines into the same number of cells, two at least; empty when nothing does. Several characters
-    where they cut every line alike: one of them alone would find columns that hold nothing but the others.
-    """
-    best: tuple[int, int, str] = (0, 0, "")
-    for one in _DELIMITERS:
-        counted = Counter(len(row) for row in csv.reader(lines[:200], delimiter=one))
-        width, times = counted.most_common(1)[0]
-        if width > 1 and (times, width) > best[:2]:
-            best = (times, width, one)
-    for several in _SEVERAL:
-        widths = {line.count(several) for line in lines[:200]}
-        alone = any(set(several) & set(line.replace(several, "")) for line in lines[:200])
-        if best[2] in several and len(widths) == 1 and widths != {0} and not alone:
-            return several
-    return best[2]
 
 
 def _columns(found: Inspection, rows: list[list[str]]) -> None:

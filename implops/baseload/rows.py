@@ -13,7 +13,7 @@ from decimal import Decimal
 from itertools import islice
 
 from implops.baseload import header, written
-from implops.baseload.codec import DOUBTFUL, PARTED, REFUSED, decoder, parting, reading_codec
+from implops.baseload.codec import REFUSED, decoder, parting, reading_codec, together
 from implops.baseload.column import KEPT
 from implops.baseload.convert import Change, Conversion, worked
 from implops.baseload.fingerprint import Fingerprint
@@ -381,15 +381,9 @@ class Reader:
         self.tally.rejected += 1
         self.tally.exists += any(one.code == "exists" for one in faults)
         if len(self.rejects) < KEPT_REJECTS:
-            shown_ = (replace(one, value=self._shown(one.value)) for one in faults)
+            delimiter = self.mapping.source.delimiter
+            shown_ = (replace(one, value=together(one.value.replace(KEPT, ""), delimiter)) for one in faults)
             self.rejects.append(Reject(line, raw, tuple(shown_)))
-
-    def _shown(self, value: str) -> str:
-        """A value as the file has it."""
-        value = value.replace(KEPT, "")
-        if self._separator == PARTED:
-            value = value.replace(DOUBTFUL, "").replace(PARTED, str(self.mapping.source.delimiter))
-        return value
 
     def finish(self) -> None:
         """What only the whole file shows. Raises DataError when the customer's own number of rows differs."""

@@ -11,8 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from implops.baseload import mapping
+from implops.baseload.delimiters import delimiter_of
 from implops.baseload.draft import draft
-from implops.baseload.inspection import delimiter_of, inspect, type_of
+from implops.baseload.inspection import inspect, type_of
 from implops.baseload.target import Table, TableColumn
 from implops.cli.import_ import command
 from implops.errors import InputError, SiteError
