@@ -120,7 +120,7 @@ def parting(decode: Callable[[bytes], str], delimiter: str | None) -> Callable[[
     doubtful = re.compile(f"{whole}((?!{whole})(?={'|'.join(map(re.escape, rests))}))?")
 
     def read(data: bytes) -> str:
-        text = decode(data).replace(PARTED, DOUBTFUL)
+        text = decode(data).replace(PARTED, "\ufffd").replace(DOUBTFUL, "\ufffd")
         if any(delimiter + rest in text for rest in rests):
             return doubtful.sub(lambda found: PARTED if found[1] is None else DOUBTFUL + PARTED + DOUBTFUL, text)
         return text.replace(delimiter, PARTED)

@@ -13,7 +13,7 @@ from decimal import Decimal
 from itertools import islice
 
 from implops.baseload import header, written
-from implops.baseload.codec import REFUSED, decoder, parting, reading_codec, together
+from implops.baseload.codec import DOUBTFUL, REFUSED, decoder, parting, reading_codec, together
 from implops.baseload.column import KEPT
 from implops.baseload.convert import Change, Conversion, worked
 from implops.baseload.fingerprint import Fingerprint
@@ -381,9 +381,14 @@ class Reader:
         self.tally.rejected += 1
         self.tally.exists += any(one.code == "exists" for one in faults)
         if len(self.rejects) < KEPT_REJECTS:
-            delimiter = self.mapping.source.delimiter
-            shown_ = (replace(one, value=together(one.value.replace(KEPT, ""), delimiter)) for one in faults)
-            self.rejects.append(Reject(line, raw, tuple(shown_)))
+            self.rejects.append(Reject(line, raw, tuple(map(self._shown, faults))))
+
+    def _shown(self, fault: Fault) -> Fault:
+        """As people see the file."""
+        delimiter, value = self.mapping.source.delimiter or "", fault.value.replace(KEPT, "")
+        if len(delimiter) > 1 and DOUBTFUL in value and fault.column:
+            return replace(fault, value=together(value, delimiter), code="doubtful", params={"delimiter": delimiter})
+        return replace(fault, value=together(value, delimiter))
 
     def finish(self) -> None:
         """What only the whole file shows. Raises DataError when the customer's own number of rows differs."""

@@ -86,7 +86,7 @@ def test_several_characters_may_separate(tmp_path: Path, delimiter: str) -> None
     )
     read = Read(tmp_path, data, source={"delimiter": delimiter, "quote": ""})
     assert read.rows == [["M001", '"甲^乙"', "1.5", "", "", "x"]]
-    assert read.reasons == [(3, "", "columns"), (4, "code", "pattern"), (5, "name", "control")]
+    assert read.reasons == [(3, "", "columns"), (4, "code", "pattern"), (5, "name", "replacement")]
     assert read.reader.rejects[0].faults[0].value == f"M002{delimiter}乙"
 
 
@@ -95,14 +95,14 @@ def test_a_part_of_the_delimiter_is_text_where_it_can_be_told(tmp_path: Path) ->
     data = mat(*rows).decode().replace(",", "|^|").encode("gb18030")
     read = Read(tmp_path, data, source={"delimiter": "|^|", "quote": ""}, encoding="gb18030")
     assert read.rows == [["M001", "甲^", "", "", "", "|乙"]]
-    assert {(line, code) for line, _, code in read.reasons} == {(3, "control"), (4, "control")}
+    assert {(line, code) for line, _, code in read.reasons} == {(3, "doubtful"), (4, "doubtful")}
 
 
 def test_empty_cells_between_doubled_marks_are_empty_and_odd_runs_refused(tmp_path: Path) -> None:
     data = mat("M001,甲,,,,", "M002,|乙,,,,", "M003,丙|,1,2,,").decode().replace(",", "||").encode()
     read = Read(tmp_path, data, source={"delimiter": "||", "quote": ""})
     assert read.rows == [["M001", "甲", "", "", "", ""]]
-    assert {(line, code) for line, _, code in read.reasons} == {(3, "control"), (4, "control")}
+    assert {(line, code) for line, _, code in read.reasons} == {(3, "doubtful"), (4, "doubtful")}
 
 
 @pytest.mark.parametrize("clean", [[], ["trim"]])
@@ -111,7 +111,7 @@ def test_a_doubtful_end_is_refused_beside_a_column_that_nobody_reads(tmp_path: P
     data = "code,name,junk\n1,甲|^,x\n2,丙,y\n".replace(",", "|^|").encode()
     read = Read(tmp_path, data, columns, table=texts("code", "name"), source={"delimiter": "|^|", "quote": ""},
                 ignore=["junk"])  # fmt: skip
-    assert (read.rows, read.reasons) == ([["2", "丙"]], [(2, "name", "control")])
+    assert (read.rows, read.reasons) == ([["2", "丙"]], [(2, "name", "doubtful")])
 
 
 def test_a_trail_byte_is_no_delimiter(tmp_path: Path) -> None:
