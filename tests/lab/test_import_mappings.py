@@ -148,6 +148,23 @@ def test_a_workbook_and_a_dump_arrive_like_a_text_file(database: Database, tmp_p
         database.sql("drop table mat; delete from implops_import_log")
 
 
+def test_cells_that_several_characters_part_arrive_and_a_doubtful_one_does_not(
+    database: Database, tmp_path: Path
+) -> None:
+    plain(database)
+    cells = [["1", '"甲",\\'], ["2", "乙^|x"], ["3", ""], ["4", "丙|^"], ["5", "|丁"]]
+    data = "".join(f"{code}|^|{name}|^|废\n" for code, name in [["code", "name"], *cells]).encode("gb18030")
+    columns = "  code: {from: code, required: true}\n  name: {from: name}\n"
+    path = write(tmp_path, data, columns, source=", encoding: gb18030, delimiter: '|^|', quote: ''",
+                 more="reject_limit: 1\nignore: [废]\n")  # fmt: skip
+    checked, loaded = bring(database.server, path)
+    assert [(one.line, one.raw, one.faults[0].code) for one in checked.rejects] == [
+        (5, "4|^|丙|^|^|废".encode("gb18030"), "doubtful")
+    ]
+    assert loaded
+    assert read(database, "code name") == [one for one in cells if one[0] != "4"]
+
+
 def test_every_character_of_cp950_arrives(database: Database, tmp_path: Path) -> None:
     """13,752 of them; the servers' own BIG5 loses or changes some, which is why they never see it."""
     plain(database)
