@@ -155,7 +155,8 @@ def test_cells_that_several_characters_part_arrive_and_a_doubtful_one_does_not(
     cells = [["1", '"甲",\\'], ["2", "乙^|x"], ["3", ""], ["4", "丙|^"], ["5", "|丁"]]
     data = "".join(f"{code}|^|{name}|^|废\n" for code, name in [["code", "name"], *cells]).encode("gb18030")
     columns = "  code: {from: code, required: true}\n  name: {from: name}\n"
-    path = write(tmp_path, data, columns, source=", encoding: gb18030, delimiter: '|^|', quote: ''",
+    source = ", encoding: gb18030, encoding_confirmed: true, delimiter: '|^|', quote: ''"
+    path = write(tmp_path, data, columns, source=source,
                  more="reject_limit: 1\nignore: [废]\n")  # fmt: skip
     checked, loaded = bring(database.server, path)
     assert [(one.line, one.raw, one.faults[0].code) for one in checked.rejects] == [
