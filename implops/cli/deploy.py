@@ -80,6 +80,9 @@ def deploy(
     passed = [] if earlier else _gates(session, options, release_sha256)
     with session.phase(texts.say("deploy.verifying_bundle")):
         bundle = trusted(site)
+    if earlier and not earlier.same(release_sha256, bundle.sha256):
+        # What the gates let through was something else.
+        passed = _gates(session, options, release_sha256)
     _print_plan(session, made, bundle)
     session.ask(texts.say("deploy.ask", hosts=len(made.hosts()), steps=len(made.steps)), yes=yes)
     return _locked(session, made, bundle, check, earlier, options, passed, release_sha256)
@@ -179,7 +182,7 @@ def _carry_out(
 ) -> Outcome:  # fmt: skip
     from implops.cli import going_back, steps
     from implops.cli.turns import Turns
-    from implops.deploy import engine, release
+    from implops.deploy import engine, hostlock, release
 
     site = session.site
     keys = {step.id: made.key(step, run.id, bundle) for step in made.steps}
@@ -206,6 +209,8 @@ def _carry_out(
         outcome.backup = _back_up(session)
     else:
         upgrading.after_failure(session, open_, run, before, outcome, restore_database=options.restore_database)
+    # Before the record ends: a run that is killed between the two is resumed, and one that is over leaves no lock.
+    hostlock.give_back_all(list(open_.values()), run.id)
     _finish(session, made, bundle, run, check, outcome, release_sha256)
     return outcome
 

@@ -21,6 +21,11 @@ class Earlier:
     started: dict[str, Any]
     saved: dict[str, Any] | None
 
+    def same(self, release_sha256: str, bundle_sha256: str) -> bool:
+        """Whether it began with this release and this bundle."""
+        begun = (self.started.get("release_sha256"), self.started.get("bundle_sha256"))
+        return begun == (release_sha256, bundle_sha256)
+
 
 def unfinished(store: Store, word: str) -> Earlier:
     """The run that ``--resume`` names: ``last``, its id, or the beginning or end of it.
@@ -37,11 +42,21 @@ def unfinished(store: Store, word: str) -> Earlier:
         raise InputError("deploy.already_good", run=run)
     if store.events(kind="deploy.rolled_back", run=run):
         raise InputError("deploy.was_rolled_back", run=run)
-    saved = store.events(kind="database.saved", run=run)
-    return Earlier(
-        run, str(found[0].payload["check_run"]), _good(store.events(run=run)), found[0].payload,
-        saved[0].payload if saved else None,
-    )  # fmt: skip
+    events = store.events(run=run)
+    return Earlier(run, str(found[0].payload["check_run"]), _good(events), found[0].payload, _saved(events))
+
+
+def _saved(events: list[Event]) -> dict[str, Any] | None:
+    """The backup of the database before this run touched its data. One that was made and followed by nothing that
+    touches them is of the past: the old release has gone on working.
+    """
+    saved = next((one.payload for one in events if one.kind == "database.saved"), None)
+    began = {one.payload["step"].partition("@")[0] for one in events if one.kind == "step.started"}
+    return saved if began & _TOUCHING else None
+
+
+# Steps that change the database, or start a program that does.
+_TOUCHING = frozenset({"schema", "app_war", "app_program"})
 
 
 def _fits(run: str, word: str) -> bool:

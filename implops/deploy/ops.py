@@ -202,7 +202,9 @@ def stage(release: Release, id: str, unpack: str = "") -> Iterator[StringCommand
     release; a single folder that holds everything in it is left out.
     """
     home, folder = release.home, f"{release.home}/{id}"
-    if fact(f"if [ -f {q(folder)}/RELEASE.json ]; then echo there; fi"):
+    # One that a cut-off run staged may hold what has been corrected since.
+    same = q(f'"sha256": "{release.digest}"')
+    if fact(f"if grep -qF {same} {q(folder)}/RELEASE.json 2>/dev/null; then echo there; fi"):
         return
     part = f"{folder}.part"
     lines = ["set -e; umask 022", f"rm -rf {q(part)}", f"mkdir {q(part)}"]
