@@ -9,7 +9,8 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined, TemplateError
+from jinja2 import StrictUndefined
+from jinja2.sandbox import SandboxedEnvironment
 
 from implops.deploy import probes
 from implops.deploy.release import RELEASES
@@ -85,13 +86,16 @@ def values(site: Site, host: Host) -> dict[str, Any]:
 def _render(path: Path, about: dict[str, Any]) -> str:
     try:
         text = path.read_text(encoding="utf-8")
-        environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)  # noqa: S701
+        environment = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
         return environment.from_string(text).render(about)
     except OSError as error:
         raise InputError("recipe.app_program.no_template", path=path, why=error.strerror) from None
-    except (UnicodeDecodeError, TemplateError) as error:
+    # The vendor's template may go wrong in any way; in the sandbox it reaches nothing but its values.
+    except Exception as error:
         place = f"{path}:{getattr(error, 'lineno', None) or 1}"
-        raise InputError("recipe.app_program.template", place=place, why=str(error).splitlines()[0][:200]) from None
+        raise InputError(
+            "recipe.app_program.template", place=place, why=(str(error).splitlines() or ["-"])[0][:200]
+        ) from None
 
 
 def params(site: Site, host: Host) -> dict[str, Any]:

@@ -73,6 +73,8 @@ class SecretRef:
             return self.path.read_text(encoding="utf-8").rstrip("\n")
         except OSError as error:
             raise InputError("secrets.file", path=self.path, why=error.strerror) from None
+        except UnicodeDecodeError:
+            raise InputError("secrets.file", path=self.path, why="UTF-8") from None
 
     def _prompt(self) -> str:
         if not sys.stdin.isatty():
@@ -80,9 +82,14 @@ class SecretRef:
         return getpass.getpass(f"{self.rest or 'password'}: ")
 
     def _command(self) -> str:
-        done = subprocess.run(shlex.split(self.rest), capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        name = (self.rest.split() or ["-"])[0]
+        try:
+            done = subprocess.run(shlex.split(self.rest), capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        except (OSError, ValueError):
+            # No such program, a quote that is not closed, an answer that is no text: as a shell says it.
+            raise InputError("secrets.command", command=name, code=127) from None
         if done.returncode:
-            raise InputError("secrets.command", command=shlex.split(self.rest)[0], code=done.returncode)
+            raise InputError("secrets.command", command=name, code=done.returncode)
         return done.stdout.rstrip("\n")
 
 

@@ -261,8 +261,11 @@ def _verify(reader: _Reader, wanted: str) -> Bundle:
     digest = hashlib.sha256(body).hexdigest()
     if digest[:12] != wanted:
         raise reader.bad()
-    manifest = json.loads(body)
-    items = {one["path"]: Item(**one) for one in manifest["files"]}
+    try:
+        manifest = json.loads(body)
+        items = {one["path"]: Item(**one) for one in manifest["files"]}
+    except (ValueError, KeyError, TypeError):
+        raise reader.bad() from None
     reader.place = _SUMS
     sums = [f"{digest}  {_MANIFEST}", *(f"{one.sha256}  {one.path}" for one in items.values())]
     data = "\n".join(sums).encode() + b"\n"

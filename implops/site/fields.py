@@ -36,7 +36,7 @@ Word = Annotated[str, _form("word", r"[a-z][a-z0-9_-]{0,30}", "a-z 0-9 _ -")]
 SqlName = Annotated[str, _form("sql_name", r"[a-z_][a-z0-9_]{0,62}", "a-z 0-9 _")]
 Version = Annotated[str, _form("version", r"[0-9A-Za-z][0-9A-Za-z.+~-]{0,40}", "0-9 A-Z a-z . + ~ -")]
 Domain = Annotated[str, _form("domain", r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}", "his.example")]
-AbsolutePath = Annotated[str, _form("path", r"(/[A-Za-z0-9._-]+)+|/", "/data/pg")]
+AbsolutePath = Annotated[str, _form("path", r"(/(?!\.\.?(/|\Z))[A-Za-z0-9._-]+)+|/", "/data/pg")]
 UrlPath = Annotated[str, _form("url", r"/[A-Za-z0-9._~/%?&=+-]*", "/his/login")]
 # A path inside a release: never absolute, never upwards.
 InsidePath = Annotated[

@@ -80,6 +80,11 @@ def test_a_template_that_names_what_is_not_there_is_refused_with_its_place(ready
     path.write_text("a=1\nb={{ nothing }}\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"application\.properties.*nothing"):
         recipe("app_program").params(site, site.hosts["app1"])
+    # Faults of any kind, and a template that looks for a way out of its values.
+    for wrong in ("{{ 1/0 }}", "{{ port + 'x' }}", "{% include 'x' %}", "{{ ''.__class__.__mro__ }}"):
+        path.write_text(f"a={wrong}\n", encoding="utf-8")
+        with pytest.raises(InputError, match=r"application\.properties:1"):
+            recipe("app_program").params(site, site.hosts["app1"])
     path.unlink()
     with pytest.raises(InputError, match=r"application\.properties"):
         recipe("app_program").params(site, site.hosts["app1"])

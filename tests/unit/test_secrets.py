@@ -37,7 +37,12 @@ def test_a_file_must_be_private(tmp_path: Path) -> None:
 def test_what_cannot_be_had_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("IMPLOPS_TEST_SECRET", raising=False)
     (tmp_path / "empty").touch(mode=0o600)
-    cases = {"file:none": "file", "file:empty": "empty", "env:IMPLOPS_TEST_SECRET": "env", "command:false": "command"}
+    (tmp_path / "binary").touch(mode=0o600)
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    cases = {
+        "file:none": "file", "file:empty": "empty", "file:binary": "file", "env:IMPLOPS_TEST_SECRET": "env",
+        "command:false": "command", "command:no-such-program": "command", "command:echo 'x": "command",
+    }  # fmt: skip
     for reference, key in cases.items():
         with pytest.raises(InputError) as caught:
             SecretRef(reference, tmp_path).resolve()

@@ -31,6 +31,7 @@ FAULTS = [
     ("  zone: Asia/Shanghai\n", "", "site.missing", "zone"),
     ("  data: /data/pg", "  «data: data/pg»", "site.form.path", "/data/pg"),
     ("  data: /data/pg", "  «data: '/data/pg; rm -rf /'»", "site.form.path", "rm -rf"),
+    ("  data: /data/pg", "  «data: /data/../etc/pg»", "site.form.path", "/data/../etc/pg"),
     ("  owner: his_owner ", "  «owner: his-owner» ", "site.form.sql_name", "his-owner"),
     ("  owner: his_owner ", "  owner: his_app ", "site.same_role", ""),
     ("repository: {host: sto1", "«repository: {host: db1»", "site.not_storage", "db1"),
