@@ -101,7 +101,7 @@ class Redactor:
         self.count = 0
 
     def add(self, value: str) -> None:
-        # Shorter words would blank innocent text everywhere; the site file's rules refuse such passwords.
+        # Shorter words would blank innocent text everywhere.
         if len(value) >= 6:
             self._known.add(value)
 
