@@ -64,6 +64,9 @@ _ACCOUNTS = """select json_array('objects accounts', count(*), cast(coalesce(sum
   as char),
   '0') from mysql.global_priv where user not in ('root', 'mysql', 'mariadb.sys', 'PUBLIC');
 """
+_THERE = f"""select count(*) from information_schema.tables where table_schema = '{OURS}' and table_name = 'schema_log';
+"""
+_SCHEMA = f"select json_array(name, sha256) from {OURS}.schema_log order by position;\n"
 _END = "select 'implops: end';\n"
 
 
@@ -166,12 +169,14 @@ def backup(job: dict, repository: Repository, tags: list, status: dict) -> None:
         name = f"{job['database']}.sql"
         stored = repository.backup([*tags, "role=mariadb"], name, _dump(job), watch)
         lines = prints.ask(_sums(job) + _ACCOUNTS)
+        # The system's schema files that were executed by then: whoever goes back to this backup has to know.
+        schema = prints.ask(_SCHEMA) if prints.ask(_THERE) == ["1"] else []
     finally:
         holder.close()
         prints.close()
     version = f"mariadb-dump {status['versions']['mariadb'].partition('-')[0]}"
     member = {"role": "mariadb", "name": name, "engine": version, **stored, "fingerprint": _fingerprint(lines)}
-    status["members"].append(member)
+    status["members"].append({**member, "schema": [json.loads(line) for line in schema]})
     accounts = ["mariadb-dump", "--no-defaults", f"--socket={SOCKET}", "--system=users", "--insert-ignore"]
     stored = repository.backup([*tags, "role=accounts"], "accounts.sql", accounts)
     status["members"].append({"role": "accounts", "name": "accounts.sql", "engine": version, **stored})

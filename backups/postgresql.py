@@ -37,6 +37,12 @@ select json_build_array('constraints', count(*),
   sum(hashtextextended(concat_ws(' ', conrelid::regclass, conname, contype, convalidated), 0)::numeric)::text, '0')
 from pg_constraint where connamespace::regnamespace::text !~ '^(pg_|information_schema)' having count(*) > 0;
 """
+# The system's schema files that were executed by then: whoever goes back to this backup has to know.
+_SCHEMA = r"""select to_regclass('implops.schema_log') is not null as there \gset
+\if :there
+select json_build_object('name', name, 'sha256', sha256) from implops.schema_log order by position;
+\endif
+"""
 _MARGIN = 1.2
 
 
@@ -78,7 +84,7 @@ def backup(job: dict, repository: Repository, tags: list, status: dict) -> None:
             server, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd="/", preexec_fn=tied
         )
         begin = f"begin isolation level repeatable read read only; set transaction snapshot '{snapshot}';\n"
-        prints.stdin.write((begin + _SETTINGS + _TABLES + "commit;\n").encode())
+        prints.stdin.write((begin + _SETTINGS + _TABLES + _SCHEMA + "commit;\n").encode())
         prints.stdin.close()
         dump = _as_postgres(
             _bin(job, "pg_dump"), "-w", "-Fc", "-Z0", f"--snapshot={snapshot}", "--lock-wait-timeout=60000",
@@ -93,9 +99,9 @@ def backup(job: dict, repository: Repository, tags: list, status: dict) -> None:
     finally:
         holder.kill()
         holder.wait()
-    tables = _fingerprint(out)
+    tables, schema = _fingerprint(out), _schema(out)
     member = {"role": "pg-db", "name": name, "engine": f"pg_dump {job['major']}", **stored, "fingerprint": tables}
-    status["members"].append(member)
+    status["members"].append({**member, "schema": schema})
     roles = _as_postgres(
         _bin(job, "pg_dumpall"), "-w", "--globals-only", "-h", "/var/run/postgresql", "-p", str(job["port"])
     )
@@ -105,8 +111,13 @@ def backup(job: dict, repository: Repository, tags: list, status: dict) -> None:
 
 
 def _fingerprint(out: bytes) -> dict:
-    rows = [json.loads(line) for line in out.decode().splitlines() if line.strip()]
+    rows = [json.loads(line) for line in out.decode().splitlines() if line.startswith("[")]
     return {name: [count, one, two] for name, count, one, two in rows}
+
+
+def _schema(out: bytes) -> list:
+    found = [json.loads(line) for line in out.decode().splitlines() if line.startswith("{")]
+    return [[one["name"], one["sha256"]] for one in found]
 
 
 def drill(job: dict, repository: Repository, backup_: dict, scratch: Path, status: dict) -> None:

@@ -76,8 +76,11 @@ def install() -> None:
     ops.install(d.packages, d.bundle, name="recipe.nginx.packages")
     place, link = f"{ETC}/sites-available/implops", f"{ETC}/sites-enabled/implops"
     values = {name: getattr(d, name) for name in ("address", "port", "tls_port", "names", "home")}
+    # Who was led away stays so until a run makes it good: not this recipe's to decide.
+    down = ops.fact(_DOWN).split()
+    backends = [{**one, "down": one["address"] in down} for one in d.backends]
     files = [
-        ops.File(UPSTREAM, ops.template("nginx.upstream.j2", address=d.address, port=d.backend, backends=d.backends)),
+        ops.File(UPSTREAM, ops.template("nginx.upstream.j2", address=d.address, port=d.backend, backends=backends)),
         ops.File(place, ops.template("nginx.site.j2", cert=CERT, key=KEY, upstream=UPSTREAM, **values)),
     ]
     if d.cert:
@@ -93,6 +96,16 @@ def install() -> None:
         UNIT, [one.path for one in files], check="nginx -q -t", mark="nginx-site", reload=True,
         name="recipe.nginx.reload",
     )  # fmt: skip
+
+
+# Between the braces of the upstream that is shared out: the addresses that are marked as down.
+_DOWN = (
+    "sed -n '/^upstream implops {/,/^}/s/^ *server \\([^:]*\\):.* down;$/\\1/p' " + UPSTREAM + " 2>/dev/null || true"
+)
+
+
+def led_away(site: Site, host: Host) -> str:
+    return _DOWN
 
 
 def drain(site: Site, host: Host, away: Collection[str]) -> str:

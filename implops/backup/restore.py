@@ -16,12 +16,15 @@ ENGINES = ("postgresql", "mariadb")
 
 @dataclass(frozen=True)
 class Named:
-    """A complete database backup of the records. ``run`` is what the program on the host calls it."""
+    """A complete database backup of the records. ``run`` is what the program on the host calls it; ``schema``: names
+    and SHA-256 of the schema files that were executed by then, None when the backup does not say.
+    """
 
     run: str
     host: str
     started: str
     trigger: str
+    schema: tuple[tuple[str, str], ...] | None = None
 
 
 def find(store: Store, site: Site, word: str) -> Named:
@@ -46,7 +49,9 @@ def find(store: Store, site: Site, word: str) -> Named:
     one = fitting[0]
     if one["state"] != "complete" or one["error"]:
         raise InputError("rollback.bad_backup", backup=one["run"])
-    return Named(one["run"], one["host"], str(one.get("started", "")), str(one.get("trigger", "manual")))
+    told = next((member["schema"] for member in one["members"] if "schema" in member), None)
+    schema = None if told is None else tuple((name, sha256) for name, sha256 in told)
+    return Named(one["run"], one["host"], str(one.get("started", "")), str(one.get("trigger", "manual")), schema)
 
 
 def _fits(run: str, word: str, upper: str) -> bool:

@@ -95,7 +95,7 @@ def _gates(session: Session, options: _Options, release_sha256: str) -> list[Pas
     site, store = session.site, session.store
     asked: dict[str, Callable[[], str]] = {
         "promotion": lambda: promotion.require(site, release_sha256),
-        "change": lambda: change.require(store, site, options.change),
+        "change": lambda: change.require(store, site, options.change, release_sha256),
         "window": lambda: window.require(site),
     }
     return [override.ask(name, require, options.overridden, options.reason) for name, require in asked.items()]
@@ -131,7 +131,7 @@ def _locked(
                     passed.append(
                         override.ask("backup", lambda: change.require_backup(site), options.overridden, options.reason)
                     )
-                made = upgrading.in_turns(session, made, before)
+                made = upgrading.in_turns(session, connections.open, made, before)
                 about = {
                     "check_run": check.run,
                     "bundle_sha256": bundle.sha256,
@@ -182,7 +182,7 @@ def _carry_out(
 ) -> Outcome:  # fmt: skip
     from implops.cli import going_back, steps
     from implops.cli.turns import Turns
-    from implops.deploy import engine, hostlock, release
+    from implops.deploy import engine, hostlock, plan, release
 
     site = session.site
     keys = {step.id: made.key(step, run.id, bundle) for step in made.steps}
@@ -194,16 +194,23 @@ def _carry_out(
     with engine.waiting(steps.log(session, run)) as worker:
         with session.phase(texts.say("deploy.pushing")):
             _push(session, open_, bundle, run)
-        saved = earlier.saved if earlier else None
+        saved, guard = earlier.saved if earlier else None, None
         if before.changes_data and site.backup is not None and saved is None:
-            saved = upgrading.save(session, run)
-        done = steps.carry_out(session, made, run, keys, keep, turns, foresee=foresee, worker=worker)
-    outcome = upgrading.Outcome(done, saved=saved)
+            if before.can_save and any(before.active.values()):
+                saved = upgrading.save(session, run)
+            else:
+                # The server, or what backs it up, comes with this very run.
+                guard = upgrading.Guard(session, open_, run)
+                made = plan.saved_first(made, site.only("db").name)
+        hook = {"before": guard.before} if guard else {}
+        done = steps.carry_out(session, made, run, keys, keep, turns, foresee=foresee, worker=worker, **hook)
+    outcome = upgrading.Outcome(done, saved=guard.saved if guard else saved)
     if all(one.good for one in outcome.steps):
         # What was started anew has to stay up; what runs as before is asked as it is.
         fresh = any(one.changed for one in outcome.steps)
         outcome.modules = steps.ask_modules(session, open_, run, list(site.hosts.values()), fresh=fresh)
     if outcome.good:
+        going_back.everybody_back(session, open_)
         if site.system:
             outcome.active = going_back.settle(session, open_, release.place(site.system.name), site.deploy.keep)
         outcome.backup = _back_up(session)

@@ -97,6 +97,8 @@ def carry_out(session: Session, open_: Mapping[str, Connection], run: Run, inten
     if all(one.good for one in done):
         modules = steps.ask_modules(session, open_, run, [one for one in site.hosts.values() if one.name in open_])
     good = all(one.good for one in done) and not steps.bad(modules)
+    if good:
+        everybody_back(session, open_)
     run.finish(
         "pass" if good else "fail",
         {**intent.about(), "modules": modules, "changed": sum(one.changed for one in done)},
@@ -165,6 +167,14 @@ def _services(session: Session, open_: Mapping[str, Connection], verb: str) -> N
     for answer in each(site.with_role("app"), one).values():
         if isinstance(answer, ImplopsError):
             raise answer
+
+
+def everybody_back(session: Session, open_: Mapping[str, Connection]) -> None:
+    """Every module has answered on every host: users are sent to all of them."""
+    from implops.deploy import drain
+
+    if len(session.site.with_role("app")) > 1:
+        drain.apart(session.site, open_, ())
 
 
 def settle(session: Session, open_: Mapping[str, Connection], home: str, keep: int) -> dict[str, str]:

@@ -99,8 +99,10 @@ def verify(session: Session) -> int:
 @click.option("--approver", required=True, help=texts.say("record.option.approver"))
 @click.option("--reason", required=True, help=texts.say("record.option.reason"))
 @click.option("--run", default="", help=texts.say("record.option.run"))
+@click.option("--change", metavar="ID", default="", help=texts.say("record.option.change"))
 @verb("record.approve", name="approve")
-def approve(session: Session, subject: str, approver: str, reason: str, run: str) -> int:
+def approve(session: Session, subject: str, approver: str, reason: str, run: str, change: str) -> int:
+    from implops.deploy import release
     from implops.errors import InputError
     from implops.store.events import new_run
 
@@ -117,6 +119,8 @@ def approve(session: Session, subject: str, approver: str, reason: str, run: str
         "lab": session.site.is_lab,
         "site_sha256": session.site.model_sha256,
     }
+    if subject == "deploy":
+        payload |= {"change": change.strip(), "release_sha256": release.of_site(session.site)}
     event = session.store.append("approval", payload, run=of_run or new_run(), operator=session.operator)
     if session.as_json:
         session.answer(_plain(event))

@@ -124,6 +124,9 @@ def _intend(
     if now is None:
         seen = [one.find(one.current) for one in found.values()]
         now = max((one.schema for one in seen if one), key=len, default=())
+    if named and (files := way_back.unlike(way.release.schema, named.schema)):
+        about = {"backup": named.run, "release": way.release.id, "files": ", ".join(files)}
+        raise InputError("rollback.other_schema", **about)
     migrated = way_back.since(way.release.schema, now)
     return going_back.Intent(way, migrated, named, reason.strip())
 

@@ -9,11 +9,13 @@ from implops import texts
 from implops.cli.output import Session
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from implops.cli.turns import Turns
     from implops.deploy.engine import Done, Worker
     from implops.deploy.plan import Plan, Step
+    from implops.errors import ImplopsError
     from implops.remote import Connection
     from implops.site import Host
     from implops.store.run import Run
@@ -35,12 +37,13 @@ def carry_out(
     *,
     foresee: bool = False,
     worker: Worker | None = None,
+    before: Callable[[Step], dict[str, Any] | None] = lambda step: None,
 ) -> list[Done]:
     """Run the steps of a plan; every one leaves a row before it starts and another when it has ended.
 
     ``turns``: application hosts are in use, and are taken out of it before they are changed. ``foresee``: most likely
     nothing is to be changed, so what the steps asked last time is asked of each host in one trip. ``worker``: one that
-    is up already.
+    is up already. ``before``: what keeps a step from beginning, or None.
     """
     from implops.deploy import engine, foreseen
     from implops.units import format_seconds
@@ -78,7 +81,8 @@ def carry_out(
         )  # fmt: skip
 
     with session.phase(texts.say("deploy.running", steps=total)):
-        journal = engine.Journal(started, op, finished, *((turns.ready, turns.accept) if turns else ()))
+        hooks: dict[str, Any] = {"ready": turns.ready, "accept": turns.accept} if turns else {}
+        journal = engine.Journal(started, op, finished, before=before, **hooks)
         asked = foreseen.kept(session.site.state) if foresee else {}
         # Hosts that are in use are changed one step after the other.
         strict = turns is not None or made.call != "install"
@@ -149,11 +153,27 @@ def code(steps: Sequence[Done], modules: Sequence[dict[str, Any]]) -> int:
     wrong = [one for one in steps if not one.good]
     if any(one.error and one.error.get("exit") == 2 for one in wrong):
         return 2
-    if any(one.state == "failed" and not (one.error and one.error["code"] == "host") for one in wrong):
+    if any(one.state == "failed" and not away(one) for one in wrong):
         return 1
     if wrong:
         return 3
     return 1 if bad(modules) else 0
+
+
+def away(done: Done) -> bool:
+    """Whether nobody knows how the host is now; that a recipe refuses what it finds is no such thing."""
+    error = done.error or {}
+    return done.state in ("lost", "unknown") or (error.get("code") == "host" and error.get("exit") == 3)
+
+
+def fault(error: ImplopsError) -> dict[str, Any]:
+    """An error of our own as what a step ended with."""
+    return {
+        "code": "host",
+        "exit": error.code,
+        "key": error.key,
+        "params": {name: str(value) for name, value in error.params.items()},
+    }
 
 
 def why(done: Done) -> str:

@@ -21,8 +21,11 @@ class Turns:
     """``ready`` and ``accept`` of the engine's journal. A host that does not come back good stays away."""
 
     def __init__(self, session: Session, open_: Mapping[str, Connection], run: Run) -> None:
+        """Raises HostError when a front cannot tell who stays away since an earlier run."""
+        from implops.deploy import drain
+
         self.session, self.open, self.run = session, open_, run
-        self.away: set[str] = set()
+        self.away = drain.away(session.site, open_)
         self.fronts: list[str] = []
 
     def ready(self, step: Step) -> dict[str, Any] | None:
@@ -41,7 +44,7 @@ class Turns:
                 return None
             left = drain.quiet(self.open[name], site.backend_port, site.deploy.drain)
         except ImplopsError as error:
-            return _fault(error)
+            return steps.fault(error)
         self.run.event("host.away", {"host": name, "fronts": self.fronts, "left": left})
         key = "deploy.still_served" if left else "deploy.away"
         self.session.story(texts.say(key, host=name, left=left, seconds=round(site.deploy.drain)))
@@ -62,21 +65,12 @@ class Turns:
         try:
             self.fronts = drain.apart(self.session.site, self.open, self.away)
         except ImplopsError as error:
-            return _fault(error)
+            return steps.fault(error)
         if fresh and self.fronts:
             self.run.event("host.back", {"host": step.host.name, "fronts": self.fronts})
         return None
 
     def tell(self) -> None:
         """Who is left without users when the steps have come to their end."""
-        if self.away and self.fronts:
+        if self.away:
             self.session.story(texts.say("deploy.stays_away", hosts=" ".join(sorted(self.away))))
-
-
-def _fault(error: ImplopsError) -> dict[str, Any]:
-    return {
-        "code": "host",
-        "exit": error.code,
-        "key": error.key,
-        "params": {name: str(value) for name, value in error.params.items()},
-    }

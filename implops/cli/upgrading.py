@@ -9,9 +9,11 @@ from implops import texts
 from implops.cli.output import Session
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from implops.deploy.engine import Done
     from implops.deploy.journal import Earlier
-    from implops.deploy.plan import Plan
+    from implops.deploy.plan import Plan, Step
     from implops.deploy.release import Releases
     from implops.remote import Connection
     from implops.store.run import Run
@@ -41,13 +43,15 @@ class Outcome:
 @dataclass(frozen=True)
 class Before:
     """The hosts as the run finds them. ``active``: host -> release before the run; ``changes_data``: an upgrade, or
-    schema files to execute, on a database that is in use.
+    schema files to execute, on a database that holds something, or may (its server is down); ``can_save``: the host
+    of the database has what backs it up already.
     """
 
     releases: dict[str, Releases]
     active: dict[str, str]
     changes_data: bool
     upgrade: bool
+    can_save: bool = True
 
 
 def look(session: Session, open_: dict[str, Connection], earlier: Earlier | None) -> Before:
@@ -55,37 +59,46 @@ def look(session: Session, open_: dict[str, Connection], earlier: Earlier | None
     import hashlib
 
     from implops.cli import going_back
-    from implops.deploy import release
+    from implops.deploy import kept, release
     from implops.deploy.rollback import executed
 
     site, system = session.site, session.site.system
     if system is None:
         return Before({}, {}, False, False)
     found = going_back.releases(open_, release.place(system.name), [one.name for one in site.with_role("app")])
+    database = open_[site.only("db").name] if site.database else None
+    can_save = database is not None and kept.can_save(database)
     if earlier:
         was = earlier.started
-        return Before(found, was["before"], was["changes_data"], was["upgrade"])
+        return Before(found, was["before"], was["changes_data"], was["upgrade"], can_save)
     active = {host: one.current for host, one in found.items()}
     running = [now for one in found.values() if (now := one.find(one.current))]
     if not running:
-        return Before(found, active, False, False)
+        # Nobody works with it, but the data of a system that was taken away may lie there.
+        there = database is not None and kept.look(site, database) != "none"
+        return Before(found, active, there, False, can_save)
     with system.artifact.open("rb") as file:
         artifact = hashlib.file_digest(file, "sha256").hexdigest()
     upgrade = any(one.version != system.version or artifact not in one.files for one in running)
     # Somebody works with it: the database must tell what it has, or nothing is changed.
-    schema = executed(site, open_[site.only("db").name]) if site.database else None
-    pending = bool(schema) and len(system.schema_) > len(schema or ())
-    return Before(found, active, site.database is not None and (upgrade or pending), upgrade)
+    schema = executed(site, database) if database else None
+    pending = len(system.schema_) > len(schema or ())
+    return Before(found, active, database is not None and (upgrade or pending), upgrade, can_save)
 
 
-def in_turns(session: Session, made: Plan, before: Before) -> Plan:
-    """Several application hosts that are in use are changed in turns; a first installation has nobody to spare."""
-    from implops.deploy import plan, recipes
+def in_turns(session: Session, open_: Mapping[str, Connection], made: Plan, before: Before) -> Plan:
+    """Several application hosts that are in use are changed in turns; a first installation has nobody to spare.
+
+    A host that an earlier run left without users is mended first: then there is somebody to lead them to.
+    """
+    from implops.deploy import drain, plan, recipes
 
     site = session.site
     hosts = [one.name for one in site.with_role("app")]
     if len(hosts) < 2 or not any(before.active.values()):
         return made
+    away = drain.away(site, open_)
+    hosts.sort(key=lambda name: name not in away)
     turns = plan.batches(hosts, site.deploy.batch)
     session.story(texts.say("deploy.turns", turns=" → ".join(" ".join(one) for one in turns)))
     return plan.make(site, recipes.load(site.base), turns)
@@ -103,6 +116,35 @@ def save(session: Session, run: Run) -> dict[str, Any]:
     return payload
 
 
+class Guard:
+    """Saves the database in the midst of a run, once its server and its backup jobs are there, before the first step
+    that touches the data begins: ``before`` of the engine's journal. ``saved`` is what it made, None so far.
+    """
+
+    def __init__(self, session: Session, open_: Mapping[str, Connection], run: Run) -> None:
+        self.session, self.open, self.run = session, open_, run
+        self.saved: dict[str, Any] | None = None
+        self.fault: dict[str, Any] | None = None
+        self.asked = False
+
+    def before(self, step: Step) -> dict[str, Any] | None:
+        from implops.cli import steps
+        from implops.deploy import kept, plan
+        from implops.errors import ImplopsError
+
+        site = self.session.site
+        if self.asked or not plan.touches_data(step):
+            # What must not begin without a backup does not, whichever step asks.
+            return self.fault if plan.touches_data(step) else None
+        self.asked = True
+        try:
+            if kept.look(site, self.open[site.only("db").name]) != "none":
+                self.saved = save(self.session, self.run)
+        except ImplopsError as error:
+            self.fault = steps.fault(error)
+        return self.fault
+
+
 def after_failure(
     session: Session,
     open_: dict[str, Connection],
@@ -114,13 +156,13 @@ def after_failure(
 ) -> None:
     """Back to the last good release when the new one did not stand its test, or the reason why not."""
     from implops.backup import restore
-    from implops.cli import going_back
+    from implops.cli import going_back, steps
     from implops.deploy import release, rollback
     from implops.errors import InputError
     from implops.store import record
 
     site = session.site
-    gone = any(one.state in ("lost", "unknown") or (one.error or {}).get("code") == "host" for one in outcome.steps)
+    gone = any(steps.away(one) for one in outcome.steps)
     if not before.upgrade or gone or site.system is None or site.deploy.rollback != "automatic":
         return
     found = going_back.releases(open_, release.place(site.system.name), list(before.releases))
@@ -136,7 +178,7 @@ def after_failure(
     named = None
     if migrated and restore_database and outcome.saved:
         named = restore.find(session.store, site, outcome.saved["member"])
-    elif migrated:
+    if migrated and (named is None or rollback.unlike(way.release.schema, named.schema)):
         files, backup = ", ".join(migrated), outcome.saved["run"] if outcome.saved else "-"
         outcome.advice = texts.say("rollback.stop_migrated", files=files, site=session.path, backup=backup)
         return

@@ -40,6 +40,30 @@ def apart(site: Site, open_: Mapping[str, Connection], away: Collection[str]) ->
     return list(told)
 
 
+def away(site: Site, open_: Mapping[str, Connection]) -> set[str]:
+    """Application hosts that some front hands nothing to: an earlier run has not made them good again.
+
+    Raises HostError for a front that cannot tell.
+    """
+    chosen = recipes.wanted(site, recipes.load(site.base))
+    names = {host.address: host.name for host in site.with_role("app")}
+    fronts = [one for one in site.with_role("app") if any(recipe.drains for recipe in chosen[one.name])]
+
+    def ask(host: Host) -> set[str]:
+        script = "\n".join(one.led_away(site, host) for one in chosen[host.name] if one.drains)
+        result = open_[host.name].run(script, timeout=_SECONDS, sudo=True)
+        if result.rc:
+            raise HostError("deploy.front", host=host.name, why=result.err.decode("utf-8", "replace")[-200:] or "-")
+        return {names[line] for line in result.text.split() if line in names}
+
+    found: set[str] = set()
+    for answer in each(fronts, ask).values():
+        if isinstance(answer, ImplopsError):
+            raise answer
+        found |= answer
+    return found
+
+
 def quiet(connection: Connection, port: int, seconds: float) -> int:
     """Wait until nobody has a connection to the host's own server any more; how many still had one in the end."""
     script = f"""left=0

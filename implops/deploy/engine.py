@@ -55,6 +55,8 @@ class Journal:
     ready: Callable[[Step], dict[str, Any] | None] | None = None
     # Asked after a good step, before anything that needs it begins: what is wrong all the same, or None.
     accept: Callable[[Step], dict[str, Any] | None] = lambda step: None
+    # Asked before a step begins at all: what keeps it from beginning, or None.
+    before: Callable[[Step], dict[str, Any] | None] = lambda step: None
 
 
 def run(
@@ -151,8 +153,18 @@ def _conduct(
         journal.finished(one)
 
     def hand_out() -> None:
+        while _hand_out():
+            pass  # a step that may not begin ends at once, and others behind it
+
+    def _hand_out() -> bool:
+        """Whether a step was kept from beginning."""
+        kept_back = False
         busy = {one.host.name for one in running.values() if strict or one.id not in verifying}
         for step in _ready(plan, done, running, busy, end):
+            if not only_plan and (wrong := journal.before(step)):
+                kept_back = True
+                end(Done(step, "failed", error=wrong))
+                continue
             # Params may read files and resolve secrets: a mistake there must come before the row says "started".
             mode = "plan" if only_plan else "verify" if step.id in keep else "run"
             # What its params resolved is blanked in whatever the worker tells.
@@ -161,6 +173,7 @@ def _conduct(
             journal.started(step)
             running[step.id] = step
             _write(stdin, order)
+        return kept_back
 
     hand_out()
     while running:

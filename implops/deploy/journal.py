@@ -12,7 +12,8 @@ from implops.store import Event, Store
 @dataclass(frozen=True)
 class Earlier:
     """A deployment that did not come to a good end. ``good``: step id -> the key it was good with; ``started``: what
-    its start recorded; ``saved``: the backup of the database that was made before it changed anything.
+    its start recorded; ``saved``: the backup of the database that was made before it changed anything; ``content``:
+    release and bundle that it went on with last.
     """
 
     run: str
@@ -20,11 +21,11 @@ class Earlier:
     good: dict[str, str]
     started: dict[str, Any]
     saved: dict[str, Any] | None
+    content: tuple[str | None, str | None]
 
     def same(self, release_sha256: str, bundle_sha256: str) -> bool:
-        """Whether it began with this release and this bundle."""
-        begun = (self.started.get("release_sha256"), self.started.get("bundle_sha256"))
-        return begun == (release_sha256, bundle_sha256)
+        """Whether it was last taken up with this release and this bundle."""
+        return self.content == (release_sha256, bundle_sha256)
 
 
 def unfinished(store: Store, word: str) -> Earlier:
@@ -43,7 +44,9 @@ def unfinished(store: Store, word: str) -> Earlier:
     if store.events(kind="deploy.rolled_back", run=run):
         raise InputError("deploy.was_rolled_back", run=run)
     events = store.events(run=run)
-    return Earlier(run, str(found[0].payload["check_run"]), _good(events), found[0].payload, _saved(events))
+    last = [one for one in events if one.kind == "deploy.started"][-1].payload
+    content = (last.get("release_sha256"), last.get("bundle_sha256"))
+    return Earlier(run, str(found[0].payload["check_run"]), _good(events), found[0].payload, _saved(events), content)
 
 
 def _saved(events: list[Event]) -> dict[str, Any] | None:

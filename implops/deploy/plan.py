@@ -144,6 +144,18 @@ def make(site: Site, recipes: dict[str, Recipe], turns: Sequence[Sequence[str]] 
     return Plan(site, tuple(_sorted(steps)))
 
 
+def saved_first(made: Plan, host: str) -> Plan:
+    """The same steps, but what changes the data, or starts what does, waits for the backup jobs of the ``host``."""
+    saving = f"backup_jobs@{host}"
+    return replace(made, steps=tuple(_sorted({
+        one.id: replace(one, needs=(*one.needs, saving)) if touches_data(one) else one for one in made.steps
+    })))  # fmt: skip
+
+
+def touches_data(step: Step) -> bool:
+    return step.recipe.id == "schema" or step.recipe.system
+
+
 def alone(made: Plan) -> Plan:
     """The same steps without their needs: a plan is made of the hosts as they are, whatever comes before."""
     return replace(made, steps=tuple(replace(one, needs=()) for one in made.steps))

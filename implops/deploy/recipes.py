@@ -110,6 +110,10 @@ class Recipe:
     def drain(self, site: Site, host: Host, away: Collection[str]) -> str:
         return str(self._ask("drain", "", site, host, away))
 
+    def led_away(self, site: Site, host: Host) -> str:
+        """Shell that prints the addresses that ``drain`` keeps requests from, one a line."""
+        return str(self._ask("led_away", "", site, host))
+
     def verify(self, site: Site, host: Host) -> list[Probe]:
         return list(self._ask("verify", [], site, host))
 

@@ -60,7 +60,8 @@ def digest(version: str, files: Mapping[str, str], config: Sequence[tuple[str, s
 
 
 def of_site(site: Site) -> str:
-    """SHA-256 of what the vendor delivers for this site: name, version, program, schema files in their order.
+    """SHA-256 of what the vendor delivers for this site: name, version, program, how it is started, schema files in
+    their order, templates of its configuration.
 
     The same value at two sites means the same release; hosts, addresses and passwords do not count. Empty for a site
     without a system.
@@ -69,13 +70,14 @@ def of_site(site: Site) -> str:
     if system is None:
         return ""
     sums = []
-    for path in (system.artifact, *system.schema_):
+    for path in (system.artifact, *system.schema_, *(system.config[place] for place in sorted(system.config))):
         try:
             with path.open("rb") as file:
                 sums.append(hashlib.file_digest(file, "sha256").hexdigest())
         except OSError as error:
             raise InputError("deploy.no_artifact", path=path, why=error.strerror) from None
-    body = json.dumps([system.name, system.version, sums], ensure_ascii=False)
+    start = [system.kind, system.start.main or "", system.start.command or ""]
+    body = json.dumps([system.name, system.version, start, sorted(system.config), sums], ensure_ascii=False)
     return hashlib.sha256(body.encode()).hexdigest()
 
 

@@ -42,7 +42,8 @@ def choose(found: Mapping[str, Releases], to: str = "", *, failed_run: bool = Fa
     good = _good_everywhere(found)
     currents = {host: one.current for host, one in found.items()}
     if to:
-        target = next((one for one in good if to in (one.id, one.version)), None)
+        # Of a version that was deployed several times the newest is meant.
+        target = next((one for one in reversed(good) if to in (one.id, one.version)), None)
         if target is None:
             raise InputError("rollback.not_good", release=to, known=" ".join(one.id for one in good) or "-")
     else:
@@ -59,14 +60,20 @@ def choose(found: Mapping[str, Releases], to: str = "", *, failed_run: bool = Fa
 
 
 def _good_everywhere(found: Mapping[str, Releases]) -> list[Release]:
-    """Oldest first; the same folder with the same content on every host."""
+    """Oldest first; the same release on every host. Its configuration is each host's own, so what is compared is what
+    the vendor delivered.
+    """
     first = next(iter(found.values()), Releases())
     return [
         one
         for one in first.all
-        if all((same := other.find(one.id)) and same.state == "good" and same.sha256 == one.sha256
+        if all((same := other.find(one.id)) and same.state == "good" and _delivered(same) == _delivered(one)
                for other in found.values())
     ]  # fmt: skip
+
+
+def _delivered(release: Release) -> tuple[object, ...]:
+    return release.version, release.files, release.schema
 
 
 def executed(site: Site, connection: Connection) -> Schema | None:
@@ -101,6 +108,15 @@ def _read(connection: Connection, script: str) -> Schema | None:
         return None
     rows = [line.rpartition(" ") for line in lines[1:] if line]
     return tuple((name, sha256) for name, _, sha256 in rows)
+
+
+def unlike(release: Schema, backup: Schema | None) -> list[str]:
+    """Names of the schema files that only one of the two knows: program and tables would not belong together. Nothing
+    where the backup does not say what it holds.
+    """
+    if backup is None or backup == release:
+        return []
+    return sorted({name for name, _ in set(release) ^ set(backup)}) or [name for name, _ in backup]
 
 
 def since(target: Sequence[tuple[str, str]], now: Sequence[tuple[str, str]]) -> list[str]:

@@ -30,6 +30,9 @@ class Approval:
     reason: str
     of_run: str
     site_sha256: str
+    # Of a deployment: the change's number, and the release that was shown to the approver (release.of_site).
+    change: str = ""
+    release_sha256: str = ""
 
 
 def find(store: Store, site: Site, subject: str, *, of_run: str = "", since: int = 0) -> Approval | None:
@@ -50,6 +53,8 @@ def find(store: Store, site: Site, subject: str, *, of_run: str = "", since: int
                 given["reason"],
                 given["of_run"],
                 given.get("site_sha256", ""),
+                given.get("change", ""),
+                given.get("release_sha256", ""),
             )
     return None
 

@@ -11,21 +11,26 @@ from implops.site import Site
 from implops.store import Store
 
 
-def require(store: Store, site: Site, change: str) -> str:
+def require(store: Store, site: Site, change: str, release_sha256: str) -> str:
     """Who approved; empty in a test environment. Raises GateRefused for a missing number or approval.
 
-    An approval counts for the site file as it was approved, and for one deployment.
+    An approval counts for this change, for the site file and the release (``release.of_site``) as they were approved,
+    and for one deployment: one that has begun has used it up, however it ended.
     """
     if site.project.environment == "test":
         return ""
     file = site.path.name
     if not change.strip():
         raise GateRefused("gate.no_change", site=file, environment=site.project.environment)
-    last = store.last("deploy.finished")
+    last = store.last("deploy.started")
     found = approval.find(store, site, "deploy", since=last.sequence if last else 0)
     if found is None:
         raise GateRefused("gate.not_approved", site=file, change=change)
-    if found.site_sha256 != site.model_sha256:
+    if found.change != change.strip():
+        raise GateRefused(
+            "gate.approved_change", site=file, approver=found.approver, approved=found.change or "-", change=change
+        )
+    if found.site_sha256 != site.model_sha256 or found.release_sha256 != release_sha256:
         raise GateRefused("gate.approved_other", site=file, time=found.time, approver=found.approver)
     return found.approver
 

@@ -34,10 +34,20 @@ def require(site: Site, release_sha256: str) -> str:
     store = Store.of(other.state)
     if any(True for _ in store.broken()):
         raise GateRefused("gate.promotion_broken", **about)
-    return _verified(store, release_sha256, about).run
+    verified, run = _verified(store, release_sha256, about)
+    if other.project.environment != "test" and not _promoted(store, run):
+        raise GateRefused("gate.promotion_chain", **about)
+    return verified.run
 
 
-def _verified(store: Store, release_sha256: str, about: dict[str, str]) -> Event:
+def _promoted(store: Store, run: str) -> bool:
+    """Whether that deployment itself came from where it had been verified, or somebody answered for it."""
+    gates = [gate for one in store.events(kind="deploy.started", run=run) for gate in one.payload.get("gates", [])]
+    return any(gate["gate"] == "promotion" and gate["state"] in ("pass", "override") for gate in gates)
+
+
+def _verified(store: Store, release_sha256: str, about: dict[str, str]) -> tuple[Event, str]:
+    """The system's check after the last deployment, and the run of that deployment."""
     deployed = store.events(kind="deploy.finished")
     if not deployed:
         raise GateRefused("gate.promotion_none", **about)
@@ -51,4 +61,4 @@ def _verified(store: Store, release_sha256: str, about: dict[str, str]) -> Event
     back = [one for one in store.events(kind="rollback.finished") if one.sequence > deployed[-1].sequence]
     if back:
         raise GateRefused("gate.promotion_bad", **about)
-    return checked[-1]
+    return checked[-1], deployed[-1].run

@@ -57,7 +57,8 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Site]]
 
 
 def approve(site: Site) -> None:
-    implops("record", "approve", site.path, "--subject", "deploy", "--approver", "王经理", "--reason", "变更会通过")
+    implops("record", "approve", site.path, "--subject", "deploy", "--change", "CHG-7", "--approver", "王经理",
+            "--reason", "变更会通过")  # fmt: skip
 
 
 def deploy(site: Site, *options: str, code: int = 0) -> str:

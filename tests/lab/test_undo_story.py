@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 from collections.abc import Iterator
 
@@ -108,3 +109,15 @@ def test_4_what_was_undone_is_deployed_again_over_its_data(site: Site) -> None:
     implops("deploy", site.path, "--yes", timeout=900)
     assert ssh(site, "db1", COUNT).stdout.strip() == "7"
     implops("verify", site.path)
+    # The data that lay there were saved before anything could touch them: what saves them was gone when it began.
+    run = Store.of(site.state).last("deploy.finished")
+    assert run is not None
+    events = Store.of(site.state).events(run=run.run)
+    saved = next(one for one in events if one.kind == "database.saved")
+    touching = [one for one in events if one.kind == "step.started" and one.payload["recipe"] in ("schema", "app_war")]
+    assert touching
+    assert saved.sequence < touching[0].sequence
+    member = Store.of(site.state).events(kind="backup.member", run=saved.payload["run"])[0].payload["members"][0]
+    assert member["schema"] == [
+        [one.name, hashlib.sha256(one.read_bytes()).hexdigest()] for one in (site.system.schema_ if site.system else [])
+    ]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from implops.cli import steps
 from implops.deploy import engine, plan, recipes
 from implops.deploy.engine import Done, Journal
 from implops.deploy.plan import Step
@@ -52,11 +53,17 @@ BAD = {**END, "error": {"code": "probe", "probes": ["tcp"], "detail": ""}, "last
 
 
 def conduct(
-    site: Site, worker: Script, *, strict: bool, ready: Callable[[Step], dict[str, Any] | None] | None = None
+    site: Site,
+    worker: Script,
+    *,
+    strict: bool,
+    ready: Callable[[Step], dict[str, Any] | None] | None = None,
+    before: Callable[[Step], dict[str, Any] | None] = lambda step: None,
+    made: plan.Plan | None = None,
 ) -> tuple[list[str], dict[str, str]]:
     """Orders in their sequence, and how each step ended (with the key of an error of our own)."""
-    made = plan.make(site, recipes.load(site.base))
-    journal = Journal(lambda step: None, lambda step, message: None, lambda done: None, ready)
+    made = made or plan.make(site, recipes.load(site.base))
+    journal = Journal(lambda step: None, lambda step, message: None, lambda done: None, ready, before=before)
     pipe: Any = worker
     done: list[Done] = engine._conduct(made, "R1", frozenset(), journal, pipe, pipe, False, strict)
     return worker.ordered, {one.step.id: (one.error or {}).get("key", one.state) for one in done}
@@ -106,6 +113,33 @@ def test_a_host_that_users_cannot_be_led_away_from_is_not_changed(ready: Site) -
     refusal = {"code": "host", "key": "deploy.front", "params": {}}
     _, states = conduct(ready, Script({"tomcat@app1": [CHANGING]}), strict=True, ready=lambda step: refusal)
     assert (states["tomcat@app1"], states["app_war@app1"]) == ("deploy.front", "blocked")
+
+
+def test_data_that_cannot_be_saved_are_not_touched(ready: Site) -> None:
+    made = plan.saved_first(plan.make(ready, recipes.load(ready.base)), "db1")
+    orders, states = conduct(ready, Script({}), strict=False, made=made)
+    # The backup jobs come before what changes the data, the server before the backup jobs' first run.
+    for step in ("schema@db1", "app_war@app1"):
+        assert orders.index("backup_jobs@db1") < orders.index(step)
+        assert orders.index("postgresql@db1") < orders.index(step)
+    assert set(states.values()) == {"good"}
+    fault = {"code": "host", "exit": 1, "key": "backup.backup_failed", "params": {}}
+    orders, states = conduct(
+        ready, Script({}), strict=False, made=made, before=lambda step: fault if plan.touches_data(step) else None
+    )
+    assert (states["schema@db1"], states["app_war@app1"]) == ("backup.backup_failed", "blocked")
+    assert not {"schema@db1", "app_war@app1"} & set(orders)
+    assert "backup_jobs@db1" in orders
+
+
+def test_what_a_recipe_refuses_is_a_failed_step_and_no_lost_host(ready: Site) -> None:
+    step = plan.make(ready, recipes.load(ready.base)).step("app_war@app1")
+    refused = Done(step, "failed", error={"code": "host", "exit": 1, "key": "recipe.app_war.in_the_way", "params": {}})
+    silent = Done(step, "failed", error={"code": "host", "exit": 3, "key": "remote.timeout", "params": {}})
+    assert (steps.away(refused), steps.code([refused], [])) == (False, 1)
+    assert (steps.away(silent), steps.code([silent], [])) == (True, 3)
+    assert steps.code([silent, refused], []) == 1
+    assert steps.away(Done(step, "lost", error={"code": "failed"}))
 
 
 def test_what_others_wait_for_comes_first(ready: Site) -> None:

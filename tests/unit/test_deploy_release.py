@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime, time
 from pathlib import Path
 from types import SimpleNamespace
@@ -92,9 +93,30 @@ def test_a_release_must_be_good_on_every_host() -> None:
     way = rollback.choose(found)
     assert way.release.id == "R1"
     assert way.hosts == ("app1",)  # the canary alone has to be switched
-    other = Releases("R1", [Release("R1", "1", "R1", "good", "another content")])
-    with pytest.raises(InputError):
-        rollback.choose({"app1": have("R2", R1="good", R2="bad"), "app2": other})
+    # The configuration of a host is its own; what the vendor delivered must be the same.
+    mine = have("R2", R1="good", R2="bad")
+    first = mine.all[0]
+    other = Releases("R1", [replace(first, sha256="its own address in the configuration")])
+    assert rollback.choose({"app1": mine, "app2": other}).release.id == "R1"
+    for unlike in (replace(first, files=("another",)), replace(first, schema=(("1.sql", "another"),))):
+        with pytest.raises(InputError):
+            rollback.choose({"app1": mine, "app2": Releases("R1", [unlike])})
+
+
+def test_a_version_names_the_newest_of_its_releases() -> None:
+    found = {"app1": have("R3", R1="good", R2="good", R3="good")}
+    found["app1"].all = [replace(one, version="1.0") for one in found["app1"].all]
+    assert rollback.choose(found, "1.0").release.id == "R3"
+
+
+def test_a_backup_and_a_release_must_know_the_same_schema_files() -> None:
+    one, two, three = ("1.sql", "a"), ("2.sql", "b"), ("3.sql", "c")
+    assert rollback.unlike((one, two), (one, two)) == []
+    assert rollback.unlike((one, two), None) == []  # a backup that does not say
+    assert rollback.unlike((one, two), (one, two, three)) == ["3.sql"]
+    assert rollback.unlike((one, two), (one,)) == ["2.sql"]
+    assert rollback.unlike((one,), (("1.sql", "edited"),)) == ["1.sql"]
+    assert rollback.unlike((one, two), (two, one)) == ["2.sql", "1.sql"]
 
 
 def test_there_may_be_nothing_to_go_back_to() -> None:
@@ -157,11 +179,23 @@ def test_a_host_that_is_changed_gets_no_requests_and_the_last_one_always_does(
         lines = path.read_text(encoding="utf-8").splitlines()
         return [line.split()[1].partition(":")[0] for line in lines if line.endswith(" down;")]
 
+    def told() -> list[str]:
+        script = nginx.led_away(site, front).replace(f"{nginx.ETC}/implops-upstream.conf", str(path))
+        return subprocess.run(["sh", "-c", script], check=True, capture_output=True, text=True).stdout.split()
+
     addresses = {name: host.address for name, host in site.hosts.items()}
+    assert told() == []
     assert down("app1") == [addresses["app1"]]
     # This host's own server is still asked by those who want to know about it.
     assert path.read_text(encoding="utf-8").count(f"server {front.address}:") == 2
     assert sorted(down("app2", "app3")) == [addresses["app2"], addresses["app3"]]
+    assert sorted(told()) == [addresses["app2"], addresses["app3"]]
+    # Written anew, the front still hands them nothing.
+    again = jinja2.Template(template, trim_blocks=True, lstrip_blocks=True).render(
+        address=front.address, port=site.backend_port,
+        backends=[{**one, "down": one["address"] in told()} for one in nginx.backends(site, front)],
+    )  # fmt: skip
+    assert again == path.read_text(encoding="utf-8")
     assert sorted(down("app1", "app2", "app3")) == [addresses["app2"], addresses["app3"]]
     assert down() == []
     assert path.read_text(encoding="utf-8") == whole
@@ -196,25 +230,35 @@ def test_outside_the_window_by_the_sites_own_time(site: Site) -> None:
 
 
 def test_a_production_change_has_a_number_and_an_approver_of_this_very_file(site: Site, store: Store) -> None:
-    assert change.require(store, site, "") == ""  # a test environment
+    assert change.require(store, site, "", "r") == ""  # a test environment
     site = edited(site, ("environment: test ", "environment: production "))
     with pytest.raises(GateRefused) as none:
-        change.require(store, site, " ")
+        change.require(store, site, " ", "r")
     assert none.value.key == "gate.no_change"
-    with pytest.raises(GateRefused) as unapproved:
-        change.require(store, site, "CHG-1")
-    assert unapproved.value.key == "gate.not_approved"
-    given = {"subject": "deploy", "approver": "李工", "reason": "会签", "of_run": "", "lab": True}
-    store.append("approval", {**given, "site_sha256": "old"}, run="R", operator="o")
-    with pytest.raises(GateRefused) as other:
-        change.require(store, site, "CHG-1")
-    assert other.value.key == "gate.approved_other"
-    store.append("approval", {**given, "site_sha256": site.model_sha256}, run="R", operator="o")
-    assert change.require(store, site, "CHG-1") == "李工"
-    # One approval, one deployment.
-    store.append("deploy.finished", {"conclusion": "pass"}, run="D", operator="o")
-    with pytest.raises(GateRefused):
-        change.require(store, site, "CHG-1")
+
+    def refused() -> str:
+        with pytest.raises(GateRefused) as caught:
+            change.require(store, site, "CHG-1", "r")
+        return caught.value.key
+
+    def approve(**other: str) -> None:
+        given = {"subject": "deploy", "approver": "李工", "reason": "会签", "of_run": "", "lab": True}
+        exact = {"site_sha256": site.model_sha256, "change": "CHG-1", "release_sha256": "r"}
+        store.append("approval", {**given, **exact, **other}, run="R", operator="o")
+
+    assert refused() == "gate.not_approved"
+    approve(site_sha256="old")
+    assert refused() == "gate.approved_other"
+    # What was approved was another program, or another change.
+    approve(release_sha256="another")
+    assert refused() == "gate.approved_other"
+    approve(change="CHG-0")
+    assert refused() == "gate.approved_change"
+    approve()
+    assert change.require(store, site, "CHG-1", "r") == "李工"
+    # One approval, one deployment, though it was killed before its end.
+    store.append("deploy.started", {"resumed": False}, run="D", operator="o")
+    assert refused() == "gate.not_approved"
 
 
 def test_promotion_wants_this_release_verified_at_the_other_site(site: Site, store: Store, tmp_path: Path) -> None:
@@ -251,6 +295,13 @@ def test_promotion_wants_this_release_verified_at_the_other_site(site: Site, sto
     assert refused() == "gate.promotion_bad"
     deployed("sha-of-release", "pass")
     assert refused() == "gate.promotion_unverified"
+    run = verified("pass")
+    assert promotion.require(site, "sha-of-release") == run
+    # What was verified in pre-production must have come from where it had been verified itself.
+    other = edited(other, ("environment: test ", "environment: pre-production "))
+    assert refused() == "gate.promotion_chain"
+    with record(there, other, "deploy", "o", {"gates": [{"gate": "promotion", "state": "pass"}]}) as again:
+        again.finish("pass", {"release_sha256": "sha-of-release"})
     run = verified("pass")
     assert promotion.require(site, "sha-of-release") == run
     # One failing later record shuts it again, and so does a record that somebody altered.

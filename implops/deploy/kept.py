@@ -1,0 +1,62 @@
+# ruff: noqa: S608 - the site file refuses a database whose name is anything but a plain word
+"""Whether the database of a site holds anything that a deployment could spoil, and whether it can be saved already."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Literal
+
+from implops.errors import HostError
+from implops.remote import Connection
+from implops.site import Site
+
+_SECONDS = 60.0
+_CONFIG = "/etc/implops/backup/config.json"
+
+
+def can_save(connection: Connection) -> bool:
+    """Whether the host of the database has its backup jobs already. Raises HostError when it cannot be asked."""
+    asked = connection.run(f"[ -s {_CONFIG} ] && echo yes; true", timeout=_SECONDS, sudo=True)
+    if asked.rc:
+        raise HostError("rollback.no_answer", host=connection.name, why=asked.err.decode("utf-8", "replace")[-200:])
+    return asked.text.strip() == "yes"
+
+
+def look(site: Site, connection: Connection) -> Literal["none", "some", "unknown"]:
+    """``none``: no such database, or one without a single table; ``unknown``: its files are there, but no server that
+    would tell.
+
+    Raises HostError when the host cannot be asked.
+    """
+    database = site.database
+    assert database
+    data = shlex.quote(str(database.data))
+    if database.engine == "mariadb":
+        query = (
+            "select if(count(*) > 0, 'some', 'none') from information_schema.tables "
+            f"where table_schema in ('{database.name}', 'implops')"
+        )
+        script = f"""command -v mariadb >/dev/null 2>&1 || {{ echo none; exit 0; }}
+mariadb --no-defaults --socket=/run/mysqld/mysqld.sock -NB -e "{query}" 2>/dev/null && exit 0
+"""
+    else:
+        query = (
+            "select case when count(*) > 0 then 'some' else 'none' end from pg_class c join pg_namespace n "
+            "on n.oid = c.relnamespace where c.relkind in ('r', 'p') and n.nspname !~ '^(pg_|information_schema)'"
+        )
+        script = f"""cd /
+command -v psql >/dev/null 2>&1 && id -u postgres >/dev/null 2>&1 || {{ echo none; exit 0; }}
+psql="runuser -u postgres -- psql -XAtqw -p {database.port}"
+said=$($psql -d {database.name} -c "{query}" 2>/dev/null) && {{ echo "$said"; exit 0; }}
+there=$($psql -d postgres -c "select count(*) from pg_database where datname = '{database.name}'" 2>/dev/null)
+[ "$there" != 0 ] || {{ echo none; exit 0; }}
+"""
+    script += f'if [ -n "$(ls -A {data} 2>/dev/null | grep -vxF lost+found)" ]; then echo unknown; else echo none; fi\n'
+    result = connection.run(script, timeout=_SECONDS, sudo=True)
+    word = result.text.strip()
+    if result.rc == 0:
+        for known in ("none", "some", "unknown"):
+            if word == known:
+                return known
+    why = (result.err.decode("utf-8", "replace").strip().splitlines() or ["-"])[-1][:200]
+    raise HostError("rollback.no_schema", host=connection.name, why=why)
