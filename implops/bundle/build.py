@@ -11,6 +11,7 @@ import fcntl
 import functools
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,10 +92,32 @@ def folder(site: Site) -> Path:
 def latest(site: Site) -> Path:
     """The bundle that was built last for this version of the system. Raises GateRefused when there is none."""
     version = site.system.version if site.system else "0"
-    found = sorted(folder(site).glob(f"{site.project.code}-{version}-*.tar"), key=lambda path: path.stat().st_mtime_ns)
+    # Behind the version stands nothing but the digest: 1.0-rc1 is another version than 1.0.
+    named = re.compile(rf"{re.escape(site.project.code)}-{re.escape(version)}-[0-9a-f]{{12}}\.tar")
+    found = [path for path in folder(site).iterdir() if named.fullmatch(path.name)]
+    found.sort(key=lambda path: path.stat().st_mtime_ns)
     if not found:
         raise GateRefused("bundle.none", site=site.path.name)
     return found[-1]
+
+
+def require_current(site: Site, bundle: Bundle, packages: Mapping[str, list[str]]) -> None:
+    """Raises GateRefused when the bundle is not what the site file would have built now: other packages for a host
+    (``packages``, as for ``build``), or other bytes of the vendor's files.
+    """
+    wrong = [
+        *(host for host, names in packages.items()
+          if host not in bundle.manifest["hosts"] or not set(names) <= set(bundle.for_host(host)["packages"])),
+        *(name for name, one in artifacts(site).items()
+          if (item := bundle.items.get(f"files/{name}")) is None or item.sha256 != _sha256(one.path)),
+    ]  # fmt: skip
+    if wrong:
+        raise GateRefused("bundle.other", path=bundle.path.name, what=" ".join(wrong), site=site.path.name)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def build(

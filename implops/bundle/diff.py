@@ -22,7 +22,15 @@ class Difference:
 def diff(old: Bundle, new: Bundle) -> list[Difference]:
     """Differences in a stable order: hosts, packages, files of the release. Empty: the same contents."""
     return [*_compare("host", _hosts(old), _hosts(new)), *_compare("deb", old.versions, new.versions),
-            *_compare("file", _files(old), _files(new))]  # fmt: skip
+            *_repacked(old, new), *_compare("file", _files(old), _files(new))]  # fmt: skip
+
+
+def _repacked(old: Bundle, new: Bundle) -> Iterator[Difference]:
+    """Packages of the same name and version with other bytes: nobody rebuilds one without a reason."""
+    for path in sorted(set(old.items) & set(new.items)):
+        before, after = old.items[path], new.items[path]
+        if before.kind == "deb" and before.sha256 != after.sha256:
+            yield Difference("deb", path.rpartition("/")[2], before.sha256[:16], after.sha256[:16])
 
 
 def _compare(kind: Literal["deb", "file", "host"], old: dict[str, str], new: dict[str, str]) -> Iterator[Difference]:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from implops import signing
 from implops.bundle.archive import Bundle, verify
-from implops.bundle.build import latest
+from implops.bundle.build import latest, require_current
 from implops.errors import DataError
 from implops.site import Site
 
 
-def trusted(site: Site) -> Bundle:
-    """The bundle that was built last, every byte checked, signed as the site demands.
+def trusted(site: Site, packages: Mapping[str, list[str]]) -> Bundle:
+    """The bundle that was built last, every byte checked, signed as the site demands, with all that the site needs now
+    (``packages``: host -> Debian packages).
 
-    Raises GateRefused (there is none), and as ``verify`` and ``signer`` do.
+    Raises GateRefused (there is none, or it is another one), and as ``verify`` and ``signer`` do.
     """
     bundle = verify(latest(site))
     signer(site, bundle)
+    require_current(site, bundle, packages)
     return bundle
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from implops.bundle import Bundle
     from implops.cli.upgrading import Before, Outcome
     from implops.deploy.engine import Done
+    from implops.deploy.hosts import Reached
     from implops.deploy.journal import Earlier
     from implops.deploy.plan import Plan
     from implops.gates.override import Passed
@@ -70,7 +71,7 @@ def deploy(
         return planning.show(session, planning.look(session, made), drift=drift)
     gates.refuse_empty(override, reason)
     options = _Options(yes, break_lock, change.strip(), override, reason, restore_database)
-    earlier = journal.unfinished(store, resume) if resume else None
+    earlier = None if resume is None else journal.unfinished(store, resume)
     digest = site_hash(site)
     if earlier:
         check = environment.resume(store, site, digest, earlier.check_run)
@@ -79,7 +80,7 @@ def deploy(
     release_sha256 = release.of_site(site)
     passed = [] if earlier else _gates(session, options, release_sha256)
     with session.phase(texts.say("deploy.verifying_bundle")):
-        bundle = trusted(site)
+        bundle = trusted(site, recipes.packages(site))
     if earlier and not earlier.same(release_sha256, bundle.sha256):
         # What the gates let through was something else.
         passed = _gates(session, options, release_sha256)
@@ -158,7 +159,7 @@ def _locked(
                     for pushed_aside in connections.broken:
                         run.event("lock.broken", {"reason": options.break_lock, **pushed_aside})
                     outcome = _carry_out(
-                        session, made, bundle, run, check, earlier, connections.open, before, options, release_sha256
+                        session, made, bundle, run, check, earlier, connections, before, options, release_sha256
                     )
         except (ImplopsError, KeyboardInterrupt):
             # The record says how it ended; the form is printed from it all the same.
@@ -178,13 +179,13 @@ def _locked(
 
 def _carry_out(
     session: Session, made: Plan, bundle: Bundle, run: Run, check: Event, earlier: Earlier | None,
-    open_: dict[str, Connection], before: Before, options: _Options, release_sha256: str,
+    reached: Reached, before: Before, options: _Options, release_sha256: str,
 ) -> Outcome:  # fmt: skip
     from implops.cli import going_back, steps
     from implops.cli.turns import Turns
     from implops.deploy import engine, hostlock, plan, release
 
-    site = session.site
+    site, open_ = session.site, reached.open
     keys = {step.id: made.key(step, run.id, bundle) for step in made.steps}
     keep = [id for id, key in keys.items() if earlier and earlier.good.get(id) == key]
     in_turns = len(site.with_role("app")) > 1 and any(before.active.values())
@@ -217,7 +218,10 @@ def _carry_out(
     else:
         upgrading.after_failure(session, open_, run, before, outcome, restore_database=options.restore_database)
     # Before the record ends: a run that is killed between the two is resumed, and one that is over leaves no lock.
-    hostlock.give_back_all(list(open_.values()), run.id)
+    if outcome.rollback and outcome.rollback[1]:
+        reached.keep = True  # nobody else is to change what has been neither brought forward nor back
+    else:
+        hostlock.give_back_all(list(open_.values()), run.id)
     _finish(session, made, bundle, run, check, outcome, release_sha256)
     return outcome
 

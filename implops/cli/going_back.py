@@ -79,11 +79,16 @@ def carry_out(session: Session, open_: Mapping[str, Connection], run: Run, inten
     site, way = session.site, intent.way
     assert site.system
     home = release.place(site.system.name)
+    # A restore that fails leaves everything as it was, and what ran as good as it was.
+    was = {host: found.find(found.current) for host, found in releases(open_, home, way.hosts).items()}
     # First of all: should we be killed now, nobody chooses what is left behind.
     for host in way.hosts:
         if way.leaving[host]:
             release.mark(open_[host], home, way.leaving[host], "bad")
     if intent.named and not _restored(session, open_, run, intent):
+        for host, release_ in was.items():
+            if release_ and release_.state != "bad":
+                release.mark(open_[host], home, release_.id, release_.state)
         return 1
     hosts = [one.name for one in site.with_role("app")] if intent.named else list(way.hosts)
     done = []

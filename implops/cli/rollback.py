@@ -44,7 +44,7 @@ def rollback(
     site, store = session.site, session.store
     if site.system is None:
         raise InputError("rollback.no_system", site=session.path.name)
-    earlier = _unfinished(session, resume) if resume else None
+    earlier = None if resume is None else _unfinished(session, resume)
     if earlier:
         to = earlier.payload["release"]["id"]
         with_database = earlier.payload["backup"]["run"] if earlier.payload["backup"] else ""
@@ -67,7 +67,12 @@ def rollback(
                 with record(store, site, "rollback", session.operator, about, run_id) as run:
                     for pushed_aside in connections.broken:
                         run.event("lock.broken", {"reason": break_lock, **pushed_aside})
+                    # What has been neither brought forward nor back is for this run alone to go on with.
+                    connections.keep = True
                     code = going_back.carry_out(session, connections.open, run, intent)
+                    assert run.finished
+                    # A backup that could not be restored has changed nothing.
+                    connections.keep = code != 0 and "error" not in run.finished.payload
                     if code == 0:
                         going_back.settle(session, connections.open, _home(session), site.deploy.keep)
         except (ImplopsError, KeyboardInterrupt):
@@ -90,7 +95,7 @@ def _unfinished(session: Session, word: str) -> Event:
     from implops.errors import InputError
 
     starts = [one for one in session.store.events(kind="rollback.started") if not one.payload["resumed"]]
-    found = starts[-1:] if word == "last" else [one for one in starts if word.upper() in one.run]
+    found = starts[-1:] if word == "last" else [one for one in starts if word and word.upper() in one.run]
     if len(found) != 1:
         raise InputError("rollback.no_such_run", run=word, known=" ".join(one.run for one in starts[-3:]) or "-")
     ended = session.store.events(kind="rollback.finished", run=found[0].run)

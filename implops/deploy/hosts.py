@@ -14,11 +14,14 @@ from implops.site import Host, Site
 
 @dataclass
 class Reached:
-    """Open connections by host name; ``broken``: locks of others that were pushed aside."""
+    """Open connections by host name; ``broken``: locks of others that were pushed aside; ``keep``: the hosts stay
+    locked, for whoever takes this run up again.
+    """
 
     open: dict[str, Connection] = field(default_factory=dict)
     boot_ids: dict[str, str] = field(default_factory=dict)
     broken: list[dict[str, str]] = field(default_factory=list)
+    keep: bool = False
 
 
 @contextmanager
@@ -53,6 +56,7 @@ def held(
                     raise answer
         yield reached
     finally:
-        hostlock.give_back_all(locked, run)
+        if not reached.keep:
+            hostlock.give_back_all(locked, run)
         for connection in reached.open.values():
             connection.close()

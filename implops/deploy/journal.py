@@ -44,6 +44,14 @@ def unfinished(store: Store, word: str) -> Earlier:
     if store.events(kind="deploy.rolled_back", run=run):
         raise InputError("deploy.was_rolled_back", run=run)
     events = store.events(run=run)
+    overtaken = [
+        one
+        for kind in ("deploy.started", "rollback.started", "undo.started")
+        for one in store.events(kind=kind)
+        if one.run != run and one.sequence > events[-1].sequence
+    ]
+    if overtaken:
+        raise InputError("deploy.overtaken", run=run, later=overtaken[-1].run)
     last = [one for one in events if one.kind == "deploy.started"][-1].payload
     content = (last.get("release_sha256"), last.get("bundle_sha256"))
     return Earlier(run, str(found[0].payload["check_run"]), _good(events), found[0].payload, _saved(events), content)
