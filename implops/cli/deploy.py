@@ -109,6 +109,7 @@ def _locked(
     from implops import lock
     from implops.cli.forms import emit
     from implops.deploy import hosts as reached
+    from implops.deploy import parameters
     from implops.errors import ImplopsError
     from implops.gates import change, environment, override
     from implops.machine import ready
@@ -146,9 +147,10 @@ def _locked(
                     "before": before.active,
                     "upgrade": before.upgrade,
                     "changes_data": before.changes_data,
-                    "parameters": made.parameters(),
+                    "parameters": parameters.of(made, parameters.key(site.state)),
+                    "recipes": {step.recipe.id: step.recipe.digest() for step in made.steps},
                     "access": [{"url": base_url(site, host), "host": host.name} for host in site.with_role("app")]
-                    if site.web
+                    if site.web or (site.system and site.system.port)
                     else [],
                     "window": site.deploy.window,
                     "plan": [

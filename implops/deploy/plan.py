@@ -16,9 +16,6 @@ from implops.errors import InputError, KitError
 from implops.secrets import Secret
 from implops.site import Host, Site
 
-# A longer value is a file of its own, not a parameter.
-_SHORT = 160
-
 
 @dataclass(frozen=True)
 class Step:
@@ -86,14 +83,6 @@ class Plan:
         """What must hold on the host when the step is good."""
         recipe = step.recipe
         return (recipe.gone if self.call == "undo" else recipe.verify)(self.site, step.host)
-
-    def parameters(self) -> dict[str, dict[str, str]]:
-        """Step -> what it is given, for the record: short values as text, a secret as ``***``, long texts left out."""
-        found = {}
-        for step in self.steps:
-            flat = _flat(step.recipe.params(self.site, step.host))
-            found[step.id] = {name: text for name, text in flat.items() if len(text) <= _SHORT}
-        return found
 
     def key(self, step: Step, run: str, bundle: Bundle) -> str:
         """SHA-256 of everything that goes into a step; secrets enter as an HMAC that means nothing outside this run."""
@@ -221,17 +210,6 @@ def _sorted(steps: dict[str, Step]) -> Iterable[Step]:
             done.append(one.id)
             del left[one.id]
             yield one
-
-
-def _flat(value: Any, name: str = "") -> dict[str, str]:
-    if isinstance(value, dict):
-        found: dict[str, str] = {}
-        for key, one in value.items():
-            found |= _flat(one, f"{name}.{key}" if name else str(key))
-        return found
-    if isinstance(value, list | tuple):
-        return {name: " ".join(map(str, value))}
-    return {name: str(value)}
 
 
 def reveal(value: Any) -> Any:

@@ -6,6 +6,9 @@ store only.
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -83,23 +86,44 @@ def _columns(frame: Frame, *described: tuple[str, float, str]) -> tuple[Column, 
 def _release(frame: Frame) -> Table:
     columns = _columns(
         frame, ("system", 0.8, ""), ("before", 2.1, ""), ("after", 2.1, ""), ("bundle_name", 2, ""),
-        ("bundle", 1.7, ""), ("digest", 1.7, ""), ("window", 1, ""), ("type", 0.7, ""),
+        ("bundle", 1.6, ""), ("digest", 1.6, ""), ("recipes", 1.6, ""), ("window", 0.9, ""), ("type", 0.7, ""),
     )  # fmt: skip
-    started = frame.started.payload
-    release = started.get("release") if frame.verb == "rollback" else frame.payload("release")
+    back = frame.verb == "rollback"
+    release = frame.started.payload.get("release") if back else frame.payload("release")
     before = _before(frame)
     name = str(release.get("name") or _system_name(frame)) if release else "—"
-    row = (
-        name,
-        mono(before),
-        mono(release["id"] if release else None),
-        mono(started.get("bundle")),
-        short_hash(started.get("bundle_sha256")),
-        short_hash(started.get("release_sha256")),
-        started.get("window") or "—",
-        frame.say(f"form_install.type.{_type(frame, before, release)}"),
+    # A run that was taken up again with something else tells both; what came last is what is installed.
+    media = {(one.get("bundle_sha256"), one.get("release_sha256")): one for one in _starts(frame)}
+    rows = tuple(
+        (
+            name,
+            mono(before),
+            mono(release["id"] if release and one is _last(frame) else None),
+            mono(one.get("bundle")),
+            short_hash(one.get("bundle_sha256")),
+            short_hash(one.get("release_sha256")),
+            short_hash(_recipes(one)),
+            one.get("window") or "—",
+            frame.say(f"form_install.type.{_type(frame, before, release)}"),
+        )
+        for one in media.values()
     )
-    return Table(frame.say("form_install.release"), columns, (row,))
+    return Table(frame.say("form_install.release"), columns, rows)
+
+
+def _starts(frame: Frame) -> list[dict[str, Any]]:
+    """What the run recorded each time that it was begun or taken up again."""
+    return [one.payload for one in frame.of_kind(f"{frame.verb}.started")]
+
+
+def _last(frame: Frame) -> dict[str, Any]:
+    return _starts(frame)[-1]
+
+
+def _recipes(started: dict[str, Any]) -> str | None:
+    """One digest of all recipes of the run."""
+    found = started.get("recipes")
+    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest() if found else None
 
 
 def _system_name(frame: Frame) -> str:
@@ -138,7 +162,9 @@ def _gates(frame: Frame) -> Table:
     at = frame.when(check[-1].payload["collected"]) if check else "—"
     environment = mono(_number(frame, check[-1].run) if check else None)
     rows: list[Row] = [(frame.say("form_install.gate.environment"), frame.result("pass"), environment, at)]
-    for gate in started.get("gates", []):
+    # Asked again when the run was taken up with something else: the newest answer of each gate counts.
+    passed = {gate["gate"]: gate for one in _starts(frame) for gate in one.get("gates", [])}
+    for gate in passed.values():
         ground = gate["ground"]
         if gate["gate"] == "promotion" and gate["state"] == "pass":
             ground = mono(ground)
@@ -278,11 +304,10 @@ def _modules(frame: Frame) -> Table:
 
 def _parameters(frame: Frame) -> Table | None:
     """What the steps were given where it differs from the deployment before; all of it on a first installation."""
-    now = frame.started.payload.get("parameters")
+    now = _last(frame).get("parameters")
     if not now:
         return None
-    starts = [one for one in frame.store.events(kind="deploy.started") if one.sequence < frame.started.sequence]
-    was: dict[str, dict[str, str]] = starts[-1].payload.get("parameters", {}) if starts else {}
+    was = _good_before(frame)
     columns = _columns(frame, ("parameter", 2.2, ""), ("old", 3, ""), ("new", 3, ""), ("step_host", 2.4, ""))
     rows: list[Row] = []
     for step, given in now.items():
@@ -291,12 +316,35 @@ def _parameters(frame: Frame) -> Table | None:
         for name in sorted({*given, *before}):
             if given.get(name) != before.get(name):
                 about = {"recipe": recipe}
-                rows.append(
-                    (mono(name), mono(before.get(name)), mono(given.get(name)), f"{host} {_named(about, frame)}")
-                )
+                old, new = (_shown(frame, one.get(name)) for one in (before, given))
+                if old == new:
+                    new = frame.say("form_install.changed", value=new)
+                rows.append((mono(name), mono(old), mono(new), f"{host} {_named(about, frame)}"))
     note = frame.say("form_install.parameters_note")
     empty = frame.say("form_install.same_parameters")
     return Table(frame.say("form_install.parameters"), columns, tuple(rows), empty=empty, note=note)
+
+
+def _good_before(frame: Frame) -> dict[str, dict[str, str]]:
+    """What the last deployment that came to a good end before this one gave its steps; a failed one set nothing that
+    anybody could rely on.
+    """
+    good = [
+        one.run
+        for one in frame.store.events(kind="deploy.finished")
+        if one.sequence < frame.started.sequence and one.payload["conclusion"] == "pass"
+    ]
+    found = frame.store.events(kind="deploy.started", run=good[-1]) if good else []
+    parameters: dict[str, dict[str, str]] = found[-1].payload.get("parameters", {}) if found else {}
+    return parameters
+
+
+def _shown(frame: Frame, value: str | None) -> str:
+    """A value as people read it: of a secret nothing, of a long text that it is one."""
+    if value is None:
+        return ""
+    text = re.sub(r"\*\*\*#[0-9a-f]+", "***", value)
+    return re.sub(r"sha256:[0-9a-f]{16}", frame.say("form_install.long"), text)
 
 
 def _faults(frame: Frame) -> Table | None:

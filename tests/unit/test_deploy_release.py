@@ -14,7 +14,7 @@ import jinja2
 import pytest
 
 from implops import kit
-from implops.deploy import plan, recipes, release, rollback
+from implops.deploy import parameters, plan, recipes, release, rollback
 from implops.deploy.release import Release, Releases
 from implops.errors import GateRefused, InputError
 from implops.gates import change, override, promotion, window
@@ -322,7 +322,18 @@ def test_parameters_of_the_record_hold_no_secret(site: Site) -> None:
         (vault / name).write_text(f"planted-{name}-secret", encoding="utf-8")
     made = plan.make(site, recipes.load(site.base))
     steps = [one for one in made.steps if one.recipe.id in ("postgresql", "os_base", "tomcat")]
-    shown = json.dumps(plan.Plan(site, tuple(steps)).parameters(), ensure_ascii=False)
+    part = plan.Plan(site, tuple(steps))
+    site.state.mkdir(exist_ok=True)
+    key = parameters.key(site.state)
+    assert parameters.key(site.state) == key
+    assert (site.state / "parameters.key").stat().st_mode & 0o777 == 0o600
+    found = parameters.of(part, key)
+    shown = json.dumps(found, ensure_ascii=False)
     assert "planted" not in shown
     assert "***" in shown
     assert "his_owner" in shown
+    # A password that was changed shows as changed, and at another site as something else altogether.
+    (vault / "db_app").write_text("planted-another-secret", encoding="utf-8")
+    again = parameters.of(plan.Plan(load(site.path), tuple(steps)), key)
+    assert {name for name, value in again["postgresql@db1"].items() if value != found["postgresql@db1"][name]}
+    assert parameters.of(part, b"another key") != found

@@ -104,7 +104,9 @@ def test_the_installation_record_of_a_failed_and_resumed_run(store: Store, site:
         step(run, "os_base@db1", "good", changed=2, ops=ops, probes=[{"id": "zone", "state": "ok", "ms": 1}])
         step(run, "postgresql@db1", "failed", error=failed, ops=[("recipe.postgresql.initdb", "failed")])
         run.finish("fail", {"release": None, "backup_run": None})
-    with record(store, site, "deploy", "王工/1", {**start, "resumed": True}, run.id) as again:
+    # Taken up again with a bundle that was built anew.
+    anew = {**start, "resumed": True, "bundle_sha256": "d" * 64, "bundle": "HIS-1.0.0-new.tar"}
+    with record(store, site, "deploy", "王工/1", anew, run.id) as again:
         step(again, "os_base@db1", "kept", probes=[{"id": "zone", "state": "ok", "ms": 1}])
         step(again, "postgresql@db1", "good", changed=1, ops=[("recipe.postgresql.initdb", "changed")])
         module = {"module": "login", "host": "app1", "name": "登录", "requirement": "SRS-1", "url": "http://his/login"}
@@ -118,7 +120,9 @@ def test_the_installation_record_of_a_failed_and_resumed_run(store: Store, site:
     assert rows[0][4:6] == ["设置时区,写 /etc/hosts", "1/1"]
     assert rows[1][4] == "✘ 在指定数据目录初始化实例"
     assert "disk full" in table(document, "异常")[0][2]
-    assert table(document, "发布版本")[0][7] == "首装"
+    first, last = table(document, "发布版本")
+    assert (first[2], first[4], last[2], last[4]) == ("—", "b" * 16, f"1.0.0-{run.id}", "d" * 16)
+    assert last[8] == "首装"
     # Counted once a step, as it ended: two steps, two good.
     assert "步骤 2 个,完成 2 个,改动 1 处" in header(document, "统计")
     assert table(document, "系统模块")[0][4] == "HTTP 200"
@@ -134,11 +138,15 @@ def test_the_installation_record_of_an_upgrade_that_went_back(store: Store, site
     start = {
         "check_run": opened, "bundle_sha256": "b" * 64, "bundle": "HIS-2.0.0.tar", "release_sha256": "c" * 64,
         "resumed": False, "change": "CHG-7", "gates": gates, "before": {"app1": "1.0.0-A"}, "window": "22:00-06:00",
-        "parameters": {"app_war@app1": {"version": "2.0.0", "source.password": "***"}},
+        "parameters": {"app_war@app1": {"version": "2.0.0", "source.password": "***#" + "b" * 16, "keys": "*** a"}},
+        "recipes": {"app_war": "e" * 64},
         "access": [{"url": "http://his.his.example", "host": "app1"}],
     }  # fmt: skip
-    before = {**start, "parameters": {"app_war@app1": {"version": "1.0.0", "source.password": "***"}}}
-    store.append("deploy.started", before, run="EARLIER", operator="o")
+    before = {"app_war@app1": {"version": "1.0.0", "source.password": "***#" + "a" * 16, "keys": "*** a"}}
+    with record(store, site, "deploy", "o", {**start, "parameters": before}) as good:
+        good.finish("pass", {"release": {"name": "his", "version": "1.0.0", "id": "1.0.0-A"}})
+    # One that failed set nothing that counts.
+    store.append("deploy.started", {**start, "parameters": start["parameters"]}, run="FAILED", operator="o")
     with record(store, site, "deploy", "王工/1", start) as run:
         saved = backed_up(store, site, member("db1"), "pass")
         run.event("database.saved", {"run": saved, "member": f"{saved}-db1-database"})
@@ -153,13 +161,15 @@ def test_the_installation_record_of_an_upgrade_that_went_back(store: Store, site
         run.finish("fail", {"release": release, "backup_run": None, "rollback_run": back.id})
     document = render.build(store, run.id, "INST", "N-1")
     assert table(document, "发布版本")[0][1:4] == ["1.0.0-A", "2.0.0-B", "HIS-2.0.0.tar"]
-    assert table(document, "发布版本")[0][6:] == ["22:00-06:00", "升级"]
+    assert table(document, "发布版本")[0][7:] == ["22:00-06:00", "升级"]
     rows = table(document, "前置条件")
     assert rows[1][1:] == ["! 越过", "上一级环境没有记录", "紧急"]
     assert rows[2][2] == "变更单 CHG-7,批准人 李工"
     assert table(document, "备份")[0][2] == "db1 数据库"
     # Only what differs from the deployment before.
-    assert [row[:3] for row in table(document, "参数")] == [["version", "1.0.0", "2.0.0"]]
+    assert [row[:3] for row in table(document, "参数")] == [
+        ["source.password", "***", "***(已变更)"], ["version", "1.0.0", "2.0.0"],
+    ]  # fmt: skip
     assert table(document, "异常")[0][2:] == ["更新后模块不符合要求(物料)", "已回滚"]
     assert table(document, "回滚")[0][0] == "升级未通过验证,自动"
     assert table(document, "回滚")[0][2:] == ["已执行", "合格"]
@@ -167,7 +177,7 @@ def test_the_installation_record_of_an_upgrade_that_went_back(store: Store, site
     shown = render.build(store, back.id, "INST", "N-2")
     assert "回滚" in shown.title
     assert table(shown, "发布版本")[0][1:3] == ["2.0.0-B", "1.0.0-A"]
-    assert table(shown, "发布版本")[0][7] == "回滚"
+    assert table(shown, "发布版本")[0][8] == "回滚"
 
 
 def member(host: str, **more: Any) -> dict[str, Any]:
