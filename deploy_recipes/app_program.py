@@ -145,6 +145,7 @@ def rollback_params(site: Site, host: Host) -> dict[str, Any]:
         "port": site.system.port,
         "address": host.address,
         "watched": sorted(site.system.config),
+        "logs": site.system.logs,
     }
 
 
@@ -224,7 +225,9 @@ def _switch(d: Any, id: str) -> None:
         name="recipe.app_program.unit",
     )
     read = [path, *(f"{home}/current/{one}" for one in (MARK, *d.watched))]
-    ops.restart_if_stale(d.unit, read, mark=f"release-{d.system}", name="recipe.app_program.restart")
+    ops.restart_if_stale(
+        d.unit, read, mark=f"release-{d.system}", watched=d.logs, name="recipe.app_program.restart"
+    )  # fmt: skip
 
 
 def verify(site: Site, host: Host) -> list[probes.Probe]:

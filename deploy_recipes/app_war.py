@@ -58,7 +58,11 @@ def params(site: Site, host: Host) -> dict[str, Any]:
 def rollback_params(site: Site, host: Host) -> dict[str, Any]:
     """What switching to another release needs: nothing of the vendor's files, and no secret."""
     assert site.system and site.web
-    return {"tomcat": f"tomcat{site.web.tomcat}", "system": site.system.name}
+    return {
+        "tomcat": f"tomcat{site.web.tomcat}",
+        "system": site.system.name,
+        "logs": site.system.logs,
+    }
 
 
 def undo_params(site: Site, host: Host) -> dict[str, Any]:
@@ -113,7 +117,7 @@ def _switch(d: Any, id: str) -> None:
     pages = f"/var/lib/{d.tomcat}/work/Catalina/localhost/{d.system}"
     ops.restart_if_stale(
         f"{d.tomcat}.service", [path, f"{home}/current/{war}"], mark=f"release-{d.system}", clean=[pages],
-        name="recipe.app_war.restart",
+        watched=d.logs, name="recipe.app_war.restart",
     )  # fmt: skip
 
 

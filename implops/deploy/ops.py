@@ -36,6 +36,7 @@ from implops.deploy.shell import Folder as Folder
 from implops.deploy.shell import Want as Want
 from implops.deploy.shell import mariadb as mariadb
 from implops.deploy.shell import psql as psql
+from implops.verify import logs
 
 # What a unit had read when it was last started, by ``restart_if_stale``.
 APPLIED = f"{STATE}/applied"
@@ -399,7 +400,7 @@ def withdraw(units: Sequence[str], files: Sequence[str] = ()) -> Iterator[String
 @operation()
 def restart_if_stale(
     unit: str, paths: Sequence[str], seconds: int = 120, check: str = "true", mark: str = "", reload: bool = False,
-    clean: Sequence[str] = (),
+    clean: Sequence[str] = (), watched: Sequence[str] = (),
 ) -> Iterator[StringCommand]:  # fmt: skip
     """Restart a unit that is down or was started before one of the files it reads last changed, whoever changed it.
 
@@ -407,11 +408,14 @@ def restart_if_stale(
     configuration in memory for ever. List every file that the process reads, its unit included. ``check`` (the
     service's own test of its configuration) must succeed first: otherwise the old service goes on running. ``mark``
     names the note of what was applied, for a unit that several recipes restart. ``reload``: the files are read anew
-    without a restart. ``clean``: caches of the old state, removed while the unit is down.
+    without a restart. ``clean``: caches of the old state, removed while the unit is down. ``watched``: logs that are
+    read afterwards for what this start writes.
     """
     verb = f"{'reload' if reload else 'restart'} {q(unit)}"
-    if clean:
-        verb = f"stop {q(unit)} && rm -rf -- {q(*clean)} && systemctl start {q(unit)}"
+    if clean or watched:
+        between = [f"rm -rf -- {q(*clean)}"] if clean else []
+        between += [f"{{ {logs.note(watched)}; }}"] if watched else []
+        verb = f"stop {q(unit)} && {' && '.join(between)} && systemctl start {q(unit)}"
     applied = f"{APPLIED}/{mark or unit}"
     digest = f"cat {q(*paths)} 2>/dev/null | sha256sum | cut -c1-64"
     now, _, seen = fact(

@@ -188,6 +188,11 @@ class System(Part):
     schema_: list[LocalPath] = Field(default_factory=list, alias="schema")
     modules: list[Module] = Field(min_length=1)
 
+    @property
+    def logs(self) -> list[str]:
+        """Logs of the application hosts that modules read."""
+        return sorted({one.log.file for one in self.modules if one.log and one.asked_role == "app"})
+
 
 class Deploy(Part):
     """How a release goes out, and when it may."""

@@ -15,6 +15,7 @@ from implops.errors import HostError
 from implops.remote import Connection, Result
 from implops.site import Site
 from implops.site.software import Module
+from implops.verify import logs
 
 SECONDS = 15
 # The end of a log is what tells about now.
@@ -114,7 +115,7 @@ def _log(_site: Site, connection: Connection, module: Module) -> dict[str, Any] 
     file, pattern = shlex.quote(module.log.file), shlex.quote(module.log.pattern)
     script = (
         f"[ -f {file} ] || exit {_MISSING}\n"
-        f"tail -c {LOG_BYTES} -- {file} | grep -Eq -e {pattern}\n"
+        f"{{ {logs.since(module.log.file, LOG_BYTES)}; }} | grep -Eq -e {pattern}\n"
         f"case $? in 0) exit 0 ;; 1) exit {_NOT_THERE} ;; esac\nexit 5"
     )
     rc = _run(connection, script).rc
