@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -72,21 +73,36 @@ def deploy(
     gates.refuse_empty(override, reason)
     options = _Options(yes, break_lock, change.strip(), override, reason, restore_database)
     earlier = None if resume is None else journal.unfinished(store, resume)
-    digest = site_hash(site)
-    if earlier:
-        check = environment.resume(store, site, digest, earlier.check_run)
-    else:
-        check = environment.require(store, site, digest)
-    release_sha256 = release.of_site(site)
-    passed = [] if earlier else _gates(session, options, release_sha256)
-    with session.phase(texts.say("deploy.verifying_bundle")):
-        bundle = trusted(site, recipes.packages(site))
-    if earlier and not earlier.same(release_sha256, bundle.sha256):
-        # What the gates let through was something else.
-        passed = _gates(session, options, release_sha256)
+    digest, release_sha256 = site_hash(site), release.of_site(site)
+    with _refusals(session):
+        if earlier:
+            check = environment.resume(store, site, digest, earlier.check_run)
+        else:
+            check = environment.require(store, site, digest)
+        passed = [] if earlier else _gates(session, options, release_sha256)
+        with session.phase(texts.say("deploy.verifying_bundle")):
+            bundle = trusted(site, recipes.packages(site))
+        if earlier and not earlier.same(release_sha256, bundle.sha256):
+            # What the gates let through was something else.
+            passed = _gates(session, options, release_sha256)
     _print_plan(session, made, bundle)
     session.ask(texts.say("deploy.ask", hosts=len(made.hosts()), steps=len(made.steps)), yes=yes)
     return _locked(session, made, bundle, check, earlier, options, passed, release_sha256)
+
+
+@contextmanager
+def _refusals(session: Session) -> Iterator[None]:
+    """A refusal is on record too: who wanted to, when, and what was in the way."""
+    from implops.errors import GateRefused
+    from implops.store.events import new_run
+
+    try:
+        yield
+    except GateRefused as refused:
+        params = {name: str(value) for name, value in refused.params.items()}
+        payload = {"verb": "deploy", "error": {"key": refused.key, "params": params}}
+        session.store.append("gate.refused", payload, run=new_run(), operator=session.operator)
+        raise
 
 
 def _gates(session: Session, options: _Options, release_sha256: str) -> list[Passed]:
@@ -123,7 +139,9 @@ def _locked(
     with lock.hold(site.state, "deploy", run_id, session.operator):
         try:
             # All hosts are reached and locked before anything is recorded: a refusal here changed nothing anywhere.
-            with reached.held(site, made.hosts(), run_id, session.operator, options.break_lock) as connections:
+            with reached.held(
+                site, made.hosts(), run_id, session.operator, options.break_lock, "deploy", _why(session, options)
+            ) as connections:
                 if earlier:
                     _ask_again(session)
                 else:
@@ -177,6 +195,12 @@ def _locked(
                 emit(session, verb_, made_run)
         emit(session, "deploy", run.id)
     return _answer(session, outcome, run.finished)
+
+
+def _why(session: Session, options: _Options) -> str:
+    """What the lock of a host says is being deployed."""
+    system = session.site.system
+    return " ".join([*([system.name, system.version] if system else []), *([options.change] if options.change else [])])
 
 
 def _carry_out(

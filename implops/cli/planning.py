@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from implops.deploy.engine import Done
     from implops.deploy.plan import Plan
 
+# Characters of a command on one line, and with --verbose.
+_BRIEF, _VERBOSE = 160, 1000
+
 
 @dataclass
 class Seen:
@@ -114,9 +117,9 @@ def _print(session: Session, number: int, total: int, one: Seen) -> None:
                 click.echo(f"        {texts.say('deploy.plan.hidden', path=file['path'])}")
             for line in file["diff"].splitlines():
                 click.echo(f"        {line}")
-        if session.verbose:
-            for command in op.get("commands", []):
-                click.echo(f"        $ {' '.join(command.split())[:400]}")
+        for command in op.get("commands", []):
+            text, most = " ".join(command.split()), _VERBOSE if session.verbose else _BRIEF
+            click.echo(f"        $ {text if len(text) <= most else text[:most] + '…'}")
 
 
 def _refused(one: Seen) -> str:

@@ -57,7 +57,9 @@ def rollback(
     hosts = [one for one in site.hosts.values() if {"app", "db"} & set(one.roles)]
     with lock.hold(site.state, "rollback", run_id, session.operator):
         try:
-            with reached.held(site, hosts, lock_run, session.operator, break_lock, "rollback") as connections:
+            with reached.held(
+                site, hosts, lock_run, session.operator, break_lock, "rollback", reason.strip()
+            ) as connections:
                 intent = _intend(session, connections.open, to, with_database, reason, bool(earlier))
                 going_back.announce(session, intent)
                 session.ask(texts.say("rollback.ask", release=intent.way.release.id), yes=yes)

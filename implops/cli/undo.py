@@ -45,7 +45,9 @@ def undo(session: Session, steps: tuple[str, ...], reason: str, yes: bool, break
     machine, run_id = ready(site.state, disk=_DISK), new_run()
     with lock.hold(site.state, "undo", run_id, session.operator):
         try:
-            with reached.held(site, made.hosts(), run_id, session.operator, break_lock, "undo") as connections:
+            with reached.held(
+                site, made.hosts(), run_id, session.operator, break_lock, "undo", reason.strip()
+            ) as connections:
                 about = {
                     "reason": reason.strip(),
                     "machine_state": machine,

@@ -19,9 +19,10 @@ _LOCK = f"{PLACE}/lock"
 _SECONDS = 60.0
 
 
-def note(run: str, operator: str, verb: str) -> dict[str, str]:
-    """What the lock says about its holder."""
-    return {"run": run, "operator": operator, "verb": verb, "machine": socket.gethostname(), "since": now()}
+def note(run: str, operator: str, verb: str, why: str) -> dict[str, str]:
+    """What the lock says about its holder; ``why``: what is deployed, or the reason that was given."""
+    about = {"run": run, "operator": operator, "verb": verb, "why": why or "-"}
+    return {**about, "machine": socket.gethostname(), "since": now()}
 
 
 def take(connection: Connection, holder: dict[str, str], *, break_reason: str = "") -> dict[str, str] | None:
@@ -53,7 +54,7 @@ exit 0
             found = {}
     if result.rc == 75:
         words: dict[str, Any] = {
-            name: (found or {}).get(name, "?") for name in ("operator", "machine", "since", "run", "verb")
+            name: (found or {}).get(name, "?") for name in ("operator", "machine", "since", "run", "verb", "why")
         }
         raise LockError("deploy.host_locked", host=connection.name, **words)
     if result.rc:

@@ -26,11 +26,14 @@ class Reached:
 
 @contextmanager
 def held(
-    site: Site, hosts: Sequence[Host], run: str, operator: str, break_reason: str, verb: str = "deploy"
+    site: Site, hosts: Sequence[Host], run: str, operator: str, break_reason: str, verb: str, why: str
 ) -> Iterator[Reached]:
-    """Connect to all hosts and lock them, or change nothing anywhere. The first host's error is raised."""
+    """Connect to all hosts and lock them, or change nothing anywhere. The first host's error is raised.
+
+    ``verb``, ``why``: what the lock says is being done, and on what ground.
+    """
     reached = Reached()
-    note = hostlock.note(run, operator, verb)
+    note = hostlock.note(run, operator, verb, why)
     locked: list[Connection] = []
 
     def reach(host: Host) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import zoneinfo
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,6 +38,20 @@ SqlName = Annotated[str, _form("sql_name", r"[a-z_][a-z0-9_]{0,62}", "a-z 0-9 _"
 Version = Annotated[str, _form("version", r"[0-9A-Za-z][0-9A-Za-z.+~-]{0,40}", "0-9 A-Z a-z . + ~ -")]
 Domain = Annotated[str, _form("domain", r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}", "his.example")]
 AbsolutePath = Annotated[str, _form("path", r"(/(?!\.\.?(/|\Z))[A-Za-z0-9._-]+)+|/", "/data/pg")]
+# Of the system or of packages: a recipe that made one its own would take it from them.
+_SYSTEM_FOLDERS = re.compile(
+    r"/|/(bin|boot|dev|etc|lib|lib64|proc|run|sbin|sys|usr)(/.*)?|/(home|media|mnt|opt|root|srv|tmp|var)(/(lib|log|cache))?"
+)
+
+
+def _own_folder(path: str) -> str:
+    if _SYSTEM_FOLDERS.fullmatch(path):
+        raise ValueError(f"folder|{path}|/data/pg /backup")
+    return path
+
+
+# A folder that a recipe makes and gives to an account.
+OwnFolder = Annotated[AbsolutePath, AfterValidator(_own_folder)]
 UrlPath = Annotated[str, _form("url", r"/[A-Za-z0-9._~/%?&=+-]*", "/his/login")]
 # A path inside a release: never absolute, never upwards.
 InsidePath = Annotated[
@@ -48,7 +63,17 @@ JavaName = Annotated[str, _form("java_name", r"[A-Za-z_$][\w$]*(\.[A-Za-z_$][\w$
 UnitName = Annotated[str, _form("unit", r"[A-Za-z0-9][A-Za-z0-9@._-]{0,100}", "nginx.service")]
 ProcessName = Annotated[str, _form("process", r"[A-Za-z0-9][A-Za-z0-9@._+-]{0,60}", "java")]
 Locale = Annotated[str, _form("locale", r"[a-z]{2,3}_[A-Z]{2}\.(UTF-8|utf8)|C\.UTF-8", "zh_CN.UTF-8")]
-Zone = Annotated[str, _form("zone", r"[A-Za-z_]+(/[A-Za-z0-9_+-]+){0,2}", "Asia/Shanghai")]
+
+
+def _known_zone(name: str) -> str:
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, OSError):
+        raise ValueError(f"zone|{name}|Asia/Shanghai") from None
+    return name
+
+
+Zone = Annotated[str, _form("zone", r"[A-Za-z_]+(/[A-Za-z0-9_+-]+){0,2}", "Asia/Shanghai"), AfterValidator(_known_zone)]
 # Of utf8mb4 only: a collation of another character set cannot hold every character.
 Collation = Annotated[str, _form("collation", r"utf8mb4_[a-z0-9_]{2,50}", "utf8mb4_nopad_bin")]
 # As /proc/mounts shows it.

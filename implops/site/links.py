@@ -17,6 +17,16 @@ from implops.site.software import MODULE_KINDS
 # Engine -> the majors that recipes know, the encoding that holds every character, the name of its own administrator.
 _ENGINES = {"postgresql": ((15, 17), "UTF8", "postgres"), "mariadb": ((10, 11), "utf8mb4", "root")}
 
+# Databases of the servers themselves, and our own.
+_OF_SERVERS = {"postgres", "template0", "template1", "mysql", "information_schema", "performance_schema", "sys",
+               "implops"}  # fmt: skip
+# Accounts of the servers, words of SQL, and accounts of the host that exist before us: MariaDB's owner is one of them.
+_OF_OTHERS = {
+    "postgres", "mysql", "root", "public", "none", "user", "current_user", "session_user", "current_role", "default",
+    "implops", "daemon", "bin", "sys", "sync", "games", "man", "lp", "mail", "news", "uucp", "proxy", "www-data",
+    "backup", "list", "irc", "nobody", "sshd", "bind", "tomcat", "adm", "sudo", "shadow", "disk", "operator",
+}  # fmt: skip
+
 # The longest name of an account that useradd takes.
 _UNIX_NAME = 31
 # What a bare host can unpack.
@@ -219,6 +229,13 @@ def _database(site: Site, hosts: list[str], refuse: Refuse) -> None:
     if database.engine == "mariadb" and len(database.owner) > _UNIX_NAME:
         # The owner comes in as an account of the host that has its name.
         raise refuse("owner_too_long", ("database", "owner"), value=database.owner, most=_UNIX_NAME)
+    if database.name in _OF_SERVERS:
+        raise refuse("reserved", ("database", "name"), value=database.name)
+    for where, role in (
+        (("owner",), database.owner), (("app", "role"), database.app.role), (("import", "role"), database.import_.role)
+    ):  # fmt: skip
+        if role in _OF_OTHERS or role.startswith("pg_"):
+            raise refuse("reserved", ("database", *where), value=role)
     if len({database.owner, database.app.role, database.import_.role, root}) != 4:
         raise refuse("same_role", ("database",), root=root)
     if database.extensions and database.engine != "postgresql":

@@ -17,6 +17,7 @@ from implops.site.fields import (
     Locale,
     LocalPath,
     Milliseconds,
+    OwnFolder,
     Port,
     ProcessName,
     SecretField,
@@ -78,7 +79,7 @@ class Database(Part):
     # PostgreSQL 15, 17; MariaDB 10 (10.11), 11 (11.8): what Debian 12 and 13 have (links.py).
     major: Literal[10, 11, 15, 17]
     name: SqlName
-    data: AbsolutePath
+    data: OwnFolder
     port: Port
     encoding: Encoding
     locale: Locale
@@ -210,7 +211,7 @@ class Deploy(Part):
 
 class Repository(Part):
     host: str
-    path: AbsolutePath
+    path: OwnFolder
     password: SecretField
 
 

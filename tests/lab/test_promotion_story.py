@@ -76,6 +76,8 @@ def test_1_nothing_goes_further_than_where_it_was_verified(sites: dict[str, Site
     for place in ("pre-production", "production"):
         approve(sites[place])
         assert "还没有部署过" in deploy(sites[place], code=5)
+        refused = Store.of(sites[place].state).events(kind="gate.refused")[-1]
+        assert refused.payload["error"]["key"] == "gate.promotion_none"
     deploy(sites["test"])
     # Deployed is not verified.
     assert "没有合格的系统检查" in deploy(sites["pre-production"], code=5)

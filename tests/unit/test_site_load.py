@@ -72,6 +72,11 @@ FAULTS = [
     ("  rollback: automatic ", "  «rollback: auto» ", "site.literal", "automatic"),
     ('  # window: "22:00-06:00"', '  «window: "22-06"»', "site.type", "22-06"),
     ("profile: small ", "«profile: [small» ", "site.yaml", ""),
+    ("  zone: Asia/Shanghai", "  «zone: Asia/Shangai»", "site.form.zone", "Asia/Shangai"),
+    ("path: /backup/his,", "«path: /,»", "site.form.folder", "/data/pg"),
+    ("  data: /data/pg", "  «data: /var/lib»", "site.form.folder", "/var/lib"),
+    ("  name: his\n  data", "  «name: template1»\n  data", "site.reserved", "template1"),
+    ("  owner: his_owner", "  «owner: tomcat»", "site.reserved", "tomcat"),
     ("  name: 某某医院 HIS 系统", "  «name: \"a\\nb\"»", "site.type", ""),
 ]  # fmt: skip
 
