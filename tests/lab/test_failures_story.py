@@ -166,6 +166,34 @@ def test_5_and_in_the_end_everything_stands_and_nothing_ran_twice(site: Site) ->
     implops("record", "verify", site.path)
 
 
+def test_5a_a_host_that_cannot_be_reached_changes_nothing_anywhere(site: Site) -> None:
+    before = len(Store.of(site.state).events(kind="deploy.started"))
+    lab.cut_network(site, "app1")
+    try:
+        done = implops("deploy", site.path, "--yes", code=3, timeout=120)
+    finally:
+        lab.mend_network(site, "app1")
+    assert "app1" in done.stderr
+    assert len(Store.of(site.state).events(kind="deploy.started")) == before
+    for name in ("db1", "dns1", "sto1"):
+        assert ssh(site, name, "ls /var/lib/implops/lock").returncode != 0
+
+
+def test_5b_a_port_that_a_stranger_took_is_told(site: Site) -> None:
+    """What was found free by the check is taken when the run comes to it."""
+    unit = "[Service]\nExecStart=/usr/bin/python3 -m http.server 80 --bind 0.0.0.0\n"
+    script = "cat > /run/systemd/system/stranger.service; systemctl stop nginx; systemctl start stranger"
+    lab.enter(site, "app1", ["sh", "-c", script], given=unit)
+    try:
+        done = implops("deploy", site.path, "--yes", code=1, timeout=300)
+    finally:
+        lab.enter(site, "app1", ["sh", "-c", "systemctl stop stranger; rm /run/systemd/system/stranger.service"])
+    assert "nginx" in done.stderr
+    assert "Address already in use" in done.stderr or "80" in done.stderr
+    implops("deploy", site.path, "--yes", "--resume", "last", timeout=300)
+    assert last(site, "deploy.finished")["conclusion"] == "pass"
+
+
 def test_6_no_secret_anywhere(site: Site) -> None:
     words = planted(site)
     store = Store.of(site.state)

@@ -115,6 +115,11 @@ def test_3_after_a_migration_it_does_not_go_back_without_the_dump(own: Site) -> 
 def test_4_back_by_hand_with_the_database_and_nothing_is_lost(own: Site) -> None:
     sql(own, "insert into beds values (3, '儿科', 2)")
     saved = str(last(own, "database.saved")["run"])
+    # A backup that does not belong to the program is refused before anything is done.
+    first = str(Store.of(own.state).events(kind="database.saved")[0].payload["run"])
+    told = implops("rollback", own.path, "--yes", "--with-database", first, code=2).stderr
+    assert "003_beds.sql" in told
+    assert Store.of(own.state).events(kind="rollback.started") == []
     assert "没有这份数据库备份" in implops("rollback", own.path, "--yes", "--with-database", "01ABCDEF", code=2).stderr
     # Killed when the application is stopped and the database is about to be replaced; then taken up again.
     killer = [sys.executable, str(Path(__file__).with_name("killer.py")), "after", "3"]
@@ -152,3 +157,26 @@ def test_5_back_once_more_chooses_the_good_one_before(own: Site) -> None:
     run = Store.of(own.state).events(kind="rollback.started")[-1].run
     assert "用户要求" in page(own, "INST", run)
     implops("record", "verify", own.path)
+
+
+@pytest.mark.full
+def test_6_a_way_back_that_fails_itself_keeps_others_out_and_is_gone_on_with(own: Site) -> None:
+    old = states(own)[0]
+    site = write(own, "1.3.0", mark="一点三")
+    prepare(site)
+    implops("deploy", site.path, "--yes", timeout=400)
+    # The release that it goes back to has come to harm meanwhile.
+    war = f"/opt/implops/releases/his/{old}/his.war"
+    ssh(site, "app1", f"sudo -n cp {war} /var/tmp/his.war; echo broken | sudo -n tee {war} >/dev/null")
+    done = implops("rollback", site.path, "--yes", "--reason", "演练", code=1, timeout=400)
+    run = Store.of(site.state).events(kind="rollback.started")[-1].run
+    assert f"--resume {run}" in done.stderr
+    assert last(site, "rollback.finished")["conclusion"] == "fail"
+    # Nobody else changes hosts that are neither here nor there; the lock says why it is held.
+    told = implops("rollback", site.path, "--yes", code=4).stderr
+    assert "演练" in told
+    assert run in told
+    ssh(site, "app1", f"sudo -n cp /var/tmp/his.war {war}")
+    implops("rollback", site.path, "--yes", "--resume", "last", timeout=400)
+    assert states(site)[0] == old
+    assert ssh(site, "app1", "ls /var/lib/implops/lock").returncode != 0
