@@ -83,6 +83,14 @@ def _refuse(name: str, d: Any) -> None:
         raise StepError("recipe.mariadb.no_mount", host=name, path=d.mount)
     if ops.fact(f"mountpoint -q {d.data} && echo yes; true"):
         raise StepError("recipe.mariadb.is_mount", host=name, path=d.data)
+    # Its package makes an empty server of its own; one in which somebody has made a database is not ours to put aside.
+    known = " ".join(f"! -name {one}" for one in ("mysql", "performance_schema", "sys", "lost+found", "'#*'"))
+    elsewhere = ops.fact(
+        f"[ -e {CONF} ] || find \"$(mariadbd --verbose --help 2>/dev/null | sed -n 's/^datadir  *//p')\" -mindepth 1 "
+        f"-maxdepth 1 -type d {known} 2>/dev/null | head -n 1; true"
+    ).strip()
+    if elsewhere and PurePosixPath(elsewhere).parent != PurePosixPath(d.data):
+        raise StepError("recipe.mariadb.other_server", host=name, path=elsewhere)
     there = ops.fact(f"ls -A {d.data} 2>/dev/null | head -n 100; true").split()
     if there and "ibdata1" not in there:
         raise StepError("recipe.mariadb.not_empty", host=name, path=d.data)

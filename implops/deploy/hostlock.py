@@ -1,4 +1,4 @@
-"""The lock on each host that a changing verb touches: a directory (made by one, refused to all others) that names
+"""The lock on each host that a changing verb touches: a directory (put there by one, refused to all others) that names
 its holder. It survives a crash on purpose: whoever comes next must know that a run was cut off here.
 """
 
@@ -33,15 +33,19 @@ def take(connection: Connection, holder: dict[str, str], *, break_reason: str = 
     text = json.dumps(holder, ensure_ascii=False)
     script = f"""set -u
 mkdir -p -m 755 {PLACE} || exit 1
-if ! mkdir -m 755 {_LOCK} 2>/dev/null; then
+part={PLACE}/lock-{holder["run"]}
+rm -rf "$part" && mkdir -m 755 "$part" && printf '%s\\n' {shlex.quote(text)} > "$part/holder.json" || exit 1
+sync "$part/holder.json" "$part"
+# One rename: a lock that is there names its holder, whenever the power went. It fails where there is one.
+if ! mv -T "$part" {_LOCK} 2>/dev/null; then
   cat {_LOCK}/holder.json 2>/dev/null || echo '{{}}'
   case $(cat {_LOCK}/holder.json 2>/dev/null) in
     *'"run": "{holder["run"]}"'*) ;;
-    *) {":" if break_reason else "exit 75"} ;;
+    *) {":" if break_reason else 'rm -rf "$part"; exit 75'} ;;
   esac
+  mv -f "$part/holder.json" {_LOCK}/holder.json || exit 1
+  rmdir "$part"
 fi
-printf '%s\\n' {shlex.quote(text)} > {_LOCK}/holder.json.part && \\
-  sync {_LOCK}/holder.json.part && mv -f {_LOCK}/holder.json.part {_LOCK}/holder.json
 sync {_LOCK} {PLACE} 2>/dev/null
 exit 0
 """

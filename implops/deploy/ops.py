@@ -224,8 +224,12 @@ def stage(release: Release, id: str, unpack: str = "") -> Iterator[StringCommand
     about = releases.note(release.version, release.run, release.digest, release.sums, release.schema)
     for one in [*release.config, File("RELEASE.json", about + "\n", "600")]:
         path = f"{part}/{one.path}"
+        folder_ = q(str(Path(path).parent))
         lines += [
-            f"mkdir -p {q(str(Path(path).parent))}",
+            # A link in the vendor's archive must not lead a file of ours out of the release.
+            f'case $(realpath -m {folder_})/ in "$(realpath {q(part)})"/*) ;; '
+            f"*) echo {q(one.path)} leaves the release >&2; exit 1 ;; esac",
+            f"mkdir -p {folder_}; rm -f {q(path)}",
             f'IFS= read -r body; (umask 077; printf %s "$body" | base64 -d > {q(path)})',
             f"chown {q(f'{one.user}:{one.group}', path)}; chmod {q(one.mode, path)}",
         ]

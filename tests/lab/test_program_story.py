@@ -10,7 +10,7 @@ import ssl
 import subprocess
 import tarfile
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -50,7 +50,9 @@ while (my $client = $socket->accept) {
 CONFIG = "port={{ port }}\nwho={{ name }}@{{ host }}\nsecret={{ hosts.app1 }}\n"
 
 
-def archive(path: Path, version: str, status: int = 200, fault: str = "STATUS") -> None:
+def archive(
+    path: Path, version: str, status: int = 200, fault: str = "STATUS", links: Mapping[str, str] | None = None
+) -> None:
     """``his-VERSION/bin/server``, as vendors pack it: one folder that holds everything."""
     body = SERVER.replace("VERSION", version).replace("FAULT", fault).replace("STATUS", str(status)).encode()
     with tarfile.open(path, "w:gz") as tar:
@@ -58,6 +60,10 @@ def archive(path: Path, version: str, status: int = 200, fault: str = "STATUS") 
             entry = tarfile.TarInfo(name)
             entry.size, entry.mode = len(data), mode
             tar.addfile(entry, io.BytesIO(data))
+        for name, target in (links or {}).items():
+            entry = tarfile.TarInfo(f"his-{version}/{name}")
+            entry.type, entry.linkname = tarfile.SYMTYPE, target
+            tar.addfile(entry)
 
 
 def write(folder: Path, parts: str, release: str) -> Site:

@@ -78,7 +78,18 @@ def test_1_nothing_goes_further_than_where_it_was_verified(sites: dict[str, Site
         assert "还没有部署过" in deploy(sites[place], code=5)
         refused = Store.of(sites[place].state).events(kind="gate.refused")[-1]
         assert refused.payload["error"]["key"] == "gate.promotion_none"
-    deploy(sites["test"])
+    # An archive whose links lead out of it must not make us write there, as root.
+    test = sites["test"]
+    artifact = test.base / "release" / "his-1.0.tgz"
+    right = artifact.read_bytes()
+    archive(artifact, "1.0", links={"conf": "/etc"})
+    assert "安装包" in deploy(test, code=5)  # the bundle holds other bytes
+    implops("bundle", "build", test.path, timeout=600)
+    assert "conf/server.properties leaves the release" in deploy(test, code=1)
+    assert ssh(test, "app1", "ls /etc/server.properties").returncode != 0
+    artifact.write_bytes(right)
+    implops("bundle", "build", test.path, timeout=600)
+    deploy(test, "--resume", "last")
     # Deployed is not verified.
     assert "没有合格的系统检查" in deploy(sites["pre-production"], code=5)
     implops("verify", sites["test"].path, timeout=300)
