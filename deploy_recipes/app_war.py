@@ -82,7 +82,20 @@ def install() -> None:
 
     d = host.data
     home, war = f"{RELEASES}/{d.system}", f"{d.system}.war"
-    ops.folders([ops.Folder("/opt/implops"), ops.Folder(RELEASES), ops.Folder(home)], name="recipe.app_war.folders")
+    ops.folders(
+        [
+            ops.Folder("/opt/implops"),
+            ops.Folder(RELEASES),
+            ops.Folder(home),
+            # What the system writes and every release sees: Tomcat may write nowhere else under /opt.
+            ops.Folder(f"{home}/shared", "750", "tomcat", "tomcat"),
+        ],
+        name="recipe.app_war.folders",
+    )
+    ops.write(
+        [ops.File(_drop_in(d), f"# Written by implops.\n[Service]\nReadWritePaths=-{home}/shared\n")],
+        name="recipe.app_war.shared",
+    )
     if ops.fact(f"[ -e /var/lib/{d.tomcat}/webapps/{war} ] && echo yes; true"):
         raise StepError("recipe.app_war.in_the_way", host=host.name, path=f"/var/lib/{d.tomcat}/webapps/{war}")
     context = ops.template("app_war.context.j2", war=f"{home}/current/{war}", source=d.source)
@@ -97,6 +110,10 @@ def install() -> None:
     id = ops.release_id(release)
     ops.stage(release, id, name="recipe.app_war.release")
     _switch(d, id)
+
+
+def _drop_in(d: Any) -> str:
+    return f"/etc/systemd/system/{d.tomcat}.service.d/implops-{d.system}.conf"
 
 
 def rollback() -> None:
@@ -116,7 +133,7 @@ def _switch(d: Any, id: str) -> None:
     # Tomcat keeps the compiled pages of a WAR whose entries have the same dates: those of the old release.
     pages = f"/var/lib/{d.tomcat}/work/Catalina/localhost/{d.system}"
     ops.restart_if_stale(
-        f"{d.tomcat}.service", [path, f"{home}/current/{war}"], mark=f"release-{d.system}", clean=[pages],
+        f"{d.tomcat}.service", [path, f"{home}/current/{war}", _drop_in(d)], mark=f"release-{d.system}", clean=[pages],
         watched=d.logs, name="recipe.app_war.restart",
     )  # fmt: skip
 
@@ -145,8 +162,9 @@ def undo() -> None:
     d = host.data
     link, current = f"/etc/{d.tomcat}/Catalina/localhost/{d.system}.xml", f"{RELEASES}/{d.system}/current"
     ops.bounded_shell(
-        f"rm -f {link} {current} {ops.APPLIED}/release-{d.system} && sync && systemctl try-restart {d.tomcat}.service",
+        f"rm -f {link} {current} {_drop_in(d)} {ops.APPLIED}/release-{d.system} && sync && systemctl daemon-reload && "
+        f"systemctl try-restart {d.tomcat}.service",
         120,
-        unless=f"[ ! -L {link} ] && [ ! -L {current} ]",
+        unless=f"[ ! -L {link} ] && [ ! -L {current} ] && [ ! -e {_drop_in(d)} ]",
         name="recipe.app_war.undo",
     )

@@ -44,6 +44,14 @@ def test_0_a_declared_account_logs_in_with_its_key_only(site: Site) -> None:
     assert not ssh(site, "db1", "getent passwd vendor; true").stdout
 
 
+def test_0b_the_system_writes_into_shared_and_nowhere_else_beside(site: Site) -> None:
+    home = "/opt/implops/releases/his"
+    inside = "sudo -n nsenter -m -t $(systemctl show -p MainPID --value tomcat10) runuser -u tomcat --"
+    assert ssh(site, "app1", f"{inside} touch {home}/shared/report.pdf").returncode == 0
+    assert "Read-only" in ssh(site, "app1", f"sudo -n nsenter -m -t $(systemctl show -p MainPID --value tomcat10) "
+                                            f"touch {home}/x").stderr  # fmt: skip
+
+
 def test_0a_another_key_of_the_account_stays_beside_it(site: Site) -> None:
     file = "/home/vendor/.ssh/authorized_keys"
     # Without an end of line, as editors leave it.
