@@ -174,3 +174,22 @@ def test_6_an_upgrade_that_migrated_goes_back_with_the_database_and_nothing_is_l
     insert = "insert into implops_import_log values ('a','b6','c','d',1,1,1,1,2,'e','f',now())"
     assert "done" in as_app(site, "app1", insert).stdout
     assert "denied" in as_app(site, "app2", "create table t (a int)").stdout
+
+
+def test_7_a_schema_file_that_ended_half_way_is_not_run_again_and_the_backup_undoes_it(site: Site) -> None:
+    half = "create table half_one (a integer primary key);\ncreate table nowhere.half_two (a integer);\n"
+    new = write(site, "1.2.0", mark="一点二", schema={"004_half.sql": half})
+    prepare(new)
+    before = ssh(site, "app1", "readlink /opt/implops/releases/his/current").stdout.strip()
+    implops("deploy", new.path, "--yes", code=1, timeout=600)
+    assert sql(site, "show tables like 'half_one'") == "half_one"
+    # MariaDB cannot take back half a file: nobody runs it again, and nothing was switched to the new program.
+    told = implops("deploy", new.path, "--yes", "--resume", "last", code=1, timeout=600).stderr
+    assert "004_half.sql" in told
+    assert "上次没有执行完" in told
+    assert ssh(site, "app1", "readlink /opt/implops/releases/his/current").stdout.strip() == before
+    saved = str(last(new, "database.saved")["run"])
+    implops("rollback", new.path, "--yes", "--to", before, "--with-database", saved, timeout=600)
+    assert last(new, "database.restored")["verdict"] == "equal"
+    assert sql(site, "show tables like 'half_one'") == ""
+    assert sql(site, "select count(*) from implops.schema_log") == "2"
