@@ -73,12 +73,13 @@ def deploy(
     gates.refuse_empty(override, reason)
     options = _Options(yes, break_lock, change.strip(), override, reason, restore_database)
     earlier = None if resume is None else journal.unfinished(store, resume)
-    digest, release_sha256 = site_hash(site), release.of_site(site)
+    digest = site_hash(site)
     with _refusals(session):
         if earlier:
             check = environment.resume(store, site, digest, earlier.check_run)
         else:
             check = environment.require(store, site, digest)
+        release_sha256 = release.of_site(site)
         passed = [] if earlier else _gates(session, options, release_sha256)
         with session.phase(texts.say("deploy.verifying_bundle")):
             bundle = trusted(site, recipes.packages(site))
