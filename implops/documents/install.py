@@ -314,12 +314,15 @@ def _parameters(frame: Frame) -> Table | None:
         recipe, _, host = step.partition("@")
         before = was.get(step, {})
         for name in sorted({*given, *before}):
-            if given.get(name) != before.get(name):
-                about = {"recipe": recipe}
-                old, new = (_shown(frame, one.get(name)) for one in (before, given))
-                if old == new:
-                    new = frame.say("form_install.changed", value=new)
-                rows.append((mono(name), mono(old), mono(new), f"{host} {_named(about, frame)}"))
+            # One that is new, or gone, and says nothing by itself is no news.
+            if given.get(name) == before.get(name) or not (
+                (name in given and name in before) or _told(given, name) or _told(before, name)
+            ):
+                continue
+            old, new = (_shown(frame, one.get(name)) for one in (before, given))
+            if old and old == new:
+                new = frame.say("form_install.changed", value=new)
+            rows.append((mono(name), mono(old), mono(new), f"{host} {_named({'recipe': recipe}, frame)}"))
     note = frame.say("form_install.parameters_note")
     empty = frame.say("form_install.same_parameters")
     return Table(frame.say("form_install.parameters"), columns, tuple(rows), empty=empty, note=note)
@@ -337,6 +340,12 @@ def _good_before(frame: Frame) -> dict[str, dict[str, str]]:
     found = frame.store.events(kind="deploy.started", run=good[-1]) if good else []
     parameters: dict[str, dict[str, str]] = found[-1].payload.get("parameters", {}) if found else {}
     return parameters
+
+
+def _told(values: dict[str, str], name: str) -> bool:
+    """Whether a value says something to people by itself: nothing and a long text do only when they have changed."""
+    value = values.get(name, "")
+    return bool(value) and not value.startswith("sha256:")
 
 
 def _shown(frame: Frame, value: str | None) -> str:

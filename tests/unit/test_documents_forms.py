@@ -138,11 +138,13 @@ def test_the_installation_record_of_an_upgrade_that_went_back(store: Store, site
     start = {
         "check_run": opened, "bundle_sha256": "b" * 64, "bundle": "HIS-2.0.0.tar", "release_sha256": "c" * 64,
         "resumed": False, "change": "CHG-7", "gates": gates, "before": {"app1": "1.0.0-A"}, "window": "22:00-06:00",
-        "parameters": {"app_war@app1": {"version": "2.0.0", "source.password": "***#" + "b" * 16, "keys": "*** a"}},
+        "parameters": {"app_war@app1": {"version": "2.0.0", "source.password": "***#" + "b" * 16, "keys": "*** a",
+                                        "unit": "sha256:" + "2" * 16, "new": "sha256:" + "3" * 16, "none": ""}},
         "recipes": {"app_war": "e" * 64},
         "access": [{"url": "http://his.his.example", "host": "app1"}],
     }  # fmt: skip
-    before = {"app_war@app1": {"version": "1.0.0", "source.password": "***#" + "a" * 16, "keys": "*** a"}}
+    before = {"app_war@app1": {"version": "1.0.0", "source.password": "***#" + "a" * 16, "keys": "*** a",
+                               "unit": "sha256:" + "1" * 16}}  # fmt: skip
     with record(store, site, "deploy", "o", {**start, "parameters": before}) as good:
         good.finish("pass", {"release": {"name": "his", "version": "1.0.0", "id": "1.0.0-A"}})
     # One that failed set nothing that counts.
@@ -168,7 +170,7 @@ def test_the_installation_record_of_an_upgrade_that_went_back(store: Store, site
     assert table(document, "备份")[0][2] == "db1 数据库"
     # Only what differs from the deployment before.
     assert [row[:3] for row in table(document, "参数")] == [
-        ["source.password", "***", "***(已变更)"], ["version", "1.0.0", "2.0.0"],
+        ["source.password", "***", "***(已变更)"], ["unit", "长文本", "长文本(已变更)"], ["version", "1.0.0", "2.0.0"],
     ]  # fmt: skip
     assert table(document, "异常")[0][2:] == ["更新后模块不符合要求(物料)", "已回滚"]
     assert table(document, "回滚")[0][0] == "升级未通过验证,自动"
