@@ -420,6 +420,8 @@ def restart_if_stale(
         between = [f"rm -rf -- {q(*clean)}"] if clean else []
         between += [f"{{ {logs.note(watched)}; }}"] if watched else []
         verb = f"stop {q(unit)} && {' && '.join(between)} && systemctl start {q(unit)}"
+    # systemd only says that it failed: the program's own last words say why.
+    said = f"journalctl -q -o cat -n 4 --no-pager _SYSTEMD_UNIT={q(unit)} >&2"
     applied = f"{APPLIED}/{mark or unit}"
     digest = f"cat {q(*paths)} 2>/dev/null | sha256sum | cut -c1-64"
     now, _, seen = fact(
@@ -429,8 +431,8 @@ def restart_if_stale(
         return
     yield StringCommand(
         guarded(
-            f"systemctl daemon-reload && {{ {check}; }} && systemctl {verb} && mkdir -p {APPLIED} "
-            f"&& echo {now} > {q(applied)}.part && sync {q(applied)}.part && mv -f {q(f'{applied}.part', applied)}",
+            f"systemctl daemon-reload && {{ {check}; }} && {{ systemctl {verb} || {{ {said}; false; }}; }} "
+            f"&& mkdir -p {APPLIED} && echo {now} > {q(applied)}.part && sync {q(applied)}.part && mv -f {q(f'{applied}.part', applied)}",
             seconds,
         )
     )
