@@ -432,7 +432,8 @@ def restart_if_stale(
     yield StringCommand(
         guarded(
             f"systemctl daemon-reload && {{ {check}; }} && {{ systemctl {verb} || {{ {said}; false; }}; }} "
-            f"&& mkdir -p {APPLIED} && echo {now} > {q(applied)}.part && sync {q(applied)}.part && mv -f {q(f'{applied}.part', applied)}",
+            f"&& mkdir -p {APPLIED} && echo {now} > {q(applied)}.part && sync {q(applied)}.part "
+            f"&& mv -f {q(f'{applied}.part', applied)}",
             seconds,
         )
     )
