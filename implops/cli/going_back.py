@@ -36,7 +36,7 @@ class Intent:
         return {
             "release": {"id": release.id, "version": release.version},
             "leaving": dict(self.way.leaving),
-            "switched": list(self.way.hosts),
+            "switched": [one for one in self.way.hosts if self.way.leaving[one] != release.id],
             "migrated": self.migrated,
             "backup": {"run": named.run, "started": named.started} if named else None,
             "reason": self.reason,
@@ -58,7 +58,7 @@ def announce(session: Session, intent: Intent) -> None:
     say = session.story
     say(texts.say("rollback.undoes"))
     for host, leaving in way.leaving.items():
-        key = "rollback.switch" if host in way.hosts else "rollback.stays"
+        key = "rollback.switch" if host in way.hosts and leaving != way.release.id else "rollback.stays"
         say(texts.say(key, host=host, leaving=leaving or "-", release=way.release.id))
     if intent.named:
         say(texts.say("rollback.restores", backup=intent.named.run, started=intent.named.started or "-"))
@@ -83,7 +83,7 @@ def carry_out(session: Session, open_: Mapping[str, Connection], run: Run, inten
     was = {host: found.find(found.current) for host, found in releases(open_, home, way.hosts).items()}
     # First of all: should we be killed now, nobody chooses what is left behind.
     for host in way.hosts:
-        if way.leaving[host]:
+        if way.leaving[host] not in ("", way.release.id):
             release.mark(open_[host], home, way.leaving[host], "bad")
     if intent.named and not _restored(session, open_, run, intent):
         for host, release_ in was.items():

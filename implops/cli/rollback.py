@@ -134,6 +134,9 @@ def _intend(
     if named and (files := way_back.unlike(way.release.schema, named.schema)):
         about = {"backup": named.run, "release": way.release.id, "files": ", ".join(files)}
         raise InputError("rollback.other_schema", **about)
+    if resumed:
+        # A run that was cut off may have switched a host, and not yet what runs there.
+        way = replace(way, hosts=tuple(way.leaving))
     migrated = way_back.since(way.release.schema, now)
     return going_back.Intent(way, migrated, named, reason.strip())
 
