@@ -152,7 +152,7 @@ def _locked(
                     passed.append(
                         override.ask("backup", lambda: change.require_backup(site), options.overridden, options.reason)
                     )
-                made = upgrading.in_turns(session, connections.open, made, before)
+                made = upgrading.in_turns(session, made, before)
                 about = {
                     "check_run": check.run,
                     "bundle_sha256": bundle.sha256,
@@ -210,13 +210,13 @@ def _carry_out(
 ) -> Outcome:  # fmt: skip
     from implops.cli import going_back, steps
     from implops.cli.turns import Turns
-    from implops.deploy import engine, hostlock, plan, release
+    from implops.deploy import engine, hostlock, kept, plan, release
 
     site, open_ = session.site, reached.open
     keys = {step.id: made.key(step, run.id, bundle) for step in made.steps}
     keep = [id for id, key in keys.items() if earlier and earlier.good.get(id) == key]
     in_turns = len(site.with_role("app")) > 1 and any(before.active.values())
-    turns = Turns(session, open_, run) if in_turns else None
+    turns = Turns(session, open_, run, before.away) if in_turns else None
     # Where hosts get another release, something is changed: then every step asks in its turn.
     foresee = not before.upgrade
     with engine.waiting(steps.log(session, run)) as worker:
@@ -224,7 +224,7 @@ def _carry_out(
             _push(session, open_, bundle, run)
         saved, guard = earlier.saved if earlier else None, None
         if before.changes_data and site.backup is not None and saved is None:
-            if before.can_save and any(before.active.values()):
+            if any(before.active.values()) and kept.can_save(open_[site.only("db").name]):
                 saved = upgrading.save(session, run)
             else:
                 # The server, or what backs it up, comes with this very run.

@@ -74,7 +74,7 @@ def carry_out(session: Session, open_: Mapping[str, Connection], run: Run, inten
     The records tell each step before and after. ``run`` is finished here.
     """
     from implops.cli.turns import Turns
-    from implops.deploy import plan, recipes, release
+    from implops.deploy import drain, plan, recipes, release
 
     site, way = session.site, intent.way
     assert site.system
@@ -96,7 +96,8 @@ def carry_out(session: Session, open_: Mapping[str, Connection], run: Run, inten
         made = plan.back(site, recipes.load(site.base), way.release.id, hosts)
         keys = {one.id: _key(one.id, way.release.id) for one in made.steps}
         # With a database that was put back nobody is served anywhere: there is nothing to take turns for.
-        turns = Turns(session, open_, run) if len(site.with_role("app")) > 1 and not intent.named else None
+        several = len(site.with_role("app")) > 1 and not intent.named
+        turns = Turns(session, open_, run, drain.away(site, open_)) if several else None
         done = steps.carry_out(session, made, run, keys, turns=turns)
     modules: list[dict[str, Any]] = []
     if all(one.good for one in done):

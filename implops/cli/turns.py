@@ -10,7 +10,7 @@ from implops.cli.output import Session
 from implops.errors import ImplopsError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from implops.deploy.plan import Step
     from implops.remote import Connection
@@ -20,12 +20,10 @@ if TYPE_CHECKING:
 class Turns:
     """``ready`` and ``accept`` of the engine's journal. A host that does not come back good stays away."""
 
-    def __init__(self, session: Session, open_: Mapping[str, Connection], run: Run) -> None:
-        """Raises HostError when a front cannot tell who stays away since an earlier run."""
-        from implops.deploy import drain
-
+    def __init__(self, session: Session, open_: Mapping[str, Connection], run: Run, away: Collection[str]) -> None:
+        """``away``: who stays without users since an earlier run (``drain.away``)."""
         self.session, self.open, self.run = session, open_, run
-        self.away = drain.away(session.site, open_)
+        self.away = set(away)
         self.fronts: list[str] = []
 
     def ready(self, step: Step) -> dict[str, Any] | None:

@@ -43,15 +43,15 @@ class Outcome:
 @dataclass(frozen=True)
 class Before:
     """The hosts as the run finds them. ``active``: host -> release before the run; ``changes_data``: an upgrade, or
-    schema files to execute, on a database that holds something, or may (its server is down); ``can_save``: the host
-    of the database has what backs it up already.
+    schema files to execute, on a database that holds something, or may (its server is down); ``away``: application
+    hosts that an earlier run left without users.
     """
 
     releases: dict[str, Releases]
     active: dict[str, str]
     changes_data: bool
     upgrade: bool
-    can_save: bool = True
+    away: frozenset[str] = frozenset()
 
 
 def look(session: Session, open_: dict[str, Connection], earlier: Earlier | None) -> Before:
@@ -59,7 +59,7 @@ def look(session: Session, open_: dict[str, Connection], earlier: Earlier | None
     import hashlib
 
     from implops.cli import going_back
-    from implops.deploy import kept, release
+    from implops.deploy import drain, kept, release
     from implops.deploy.rollback import executed
 
     site, system = session.site, session.site.system
@@ -67,38 +67,37 @@ def look(session: Session, open_: dict[str, Connection], earlier: Earlier | None
         return Before({}, {}, False, False)
     found = going_back.releases(open_, release.place(system.name), [one.name for one in site.with_role("app")])
     database = open_[site.only("db").name] if site.database else None
-    can_save = database is not None and kept.can_save(database)
+    away = frozenset(drain.away(site, open_)) if len(found) > 1 else frozenset()
     if earlier:
         was = earlier.started
-        return Before(found, was["before"], was["changes_data"], was["upgrade"], can_save)
+        return Before(found, was["before"], was["changes_data"], was["upgrade"], away)
     active = {host: one.current for host, one in found.items()}
     running = [now for one in found.values() if (now := one.find(one.current))]
     if not running:
         # Nobody works with it, but the data of a system that was taken away may lie there.
         there = database is not None and kept.look(site, database) != "none"
-        return Before(found, active, there, False, can_save)
+        return Before(found, active, there, False, away)
     with system.artifact.open("rb") as file:
         artifact = hashlib.file_digest(file, "sha256").hexdigest()
     upgrade = any(one.version != system.version or artifact not in one.files for one in running)
     # Somebody works with it: the database must tell what it has, or nothing is changed.
     schema = executed(site, database) if database else None
     pending = len(system.schema_) > len(schema or ())
-    return Before(found, active, database is not None and (upgrade or pending), upgrade, can_save)
+    return Before(found, active, database is not None and (upgrade or pending), upgrade, away)
 
 
-def in_turns(session: Session, open_: Mapping[str, Connection], made: Plan, before: Before) -> Plan:
+def in_turns(session: Session, made: Plan, before: Before) -> Plan:
     """Several application hosts that are in use are changed in turns; a first installation has nobody to spare.
 
     A host that an earlier run left without users is mended first: then there is somebody to lead them to.
     """
-    from implops.deploy import drain, plan, recipes
+    from implops.deploy import plan, recipes
 
     site = session.site
     hosts = [one.name for one in site.with_role("app")]
     if len(hosts) < 2 or not any(before.active.values()):
         return made
-    away = drain.away(site, open_)
-    hosts.sort(key=lambda name: name not in away)
+    hosts.sort(key=lambda name: name not in before.away)
     turns = plan.batches(hosts, site.deploy.batch)
     session.story(texts.say("deploy.turns", turns=" → ".join(" ".join(one) for one in turns)))
     return plan.make(site, recipes.load(site.base), turns)

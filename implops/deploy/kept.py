@@ -23,8 +23,8 @@ def can_save(connection: Connection) -> bool:
 
 
 def look(site: Site, connection: Connection) -> Literal["none", "some", "unknown"]:
-    """``none``: no such database, or one without a single table; ``unknown``: its files are there, but no server that
-    would tell.
+    """``none``: no such database, or one without a single table; ``unknown``: its files are there, or a server that is
+    not ours, but nobody who would tell.
 
     Raises HostError when the host cannot be asked.
     """
@@ -36,8 +36,7 @@ def look(site: Site, connection: Connection) -> Literal["none", "some", "unknown
             "select if(count(*) > 0, 'some', 'none') from information_schema.tables "
             f"where table_schema in ('{database.name}', 'implops')"
         )
-        script = f"""command -v mariadb >/dev/null 2>&1 || {{ echo none; exit 0; }}
-mariadb --no-defaults --socket=/run/mysqld/mysqld.sock -NB -e "{query}" 2>/dev/null && exit 0
+        script = f"""mariadb --no-defaults --socket=/run/mysqld/mysqld.sock -NB -e "{query}" 2>/dev/null && exit 0
 """
     else:
         query = (
@@ -45,13 +44,17 @@ mariadb --no-defaults --socket=/run/mysqld/mysqld.sock -NB -e "{query}" 2>/dev/n
             "on n.oid = c.relnamespace where c.relkind in ('r', 'p') and n.nspname !~ '^(pg_|information_schema)'"
         )
         script = f"""cd /
-command -v psql >/dev/null 2>&1 && id -u postgres >/dev/null 2>&1 || {{ echo none; exit 0; }}
 psql="runuser -u postgres -- psql -XAtqw -p {database.port}"
 said=$($psql -d {database.name} -c "{query}" 2>/dev/null) && {{ echo "$said"; exit 0; }}
 there=$($psql -d postgres -c "select count(*) from pg_database where datname = '{database.name}'" 2>/dev/null)
-[ "$there" != 0 ] || {{ echo none; exit 0; }}
+case $there in 0) echo none; exit 0 ;; 1) echo unknown; exit 0 ;; esac
 """
-    script += f'if [ -n "$(ls -A {data} 2>/dev/null | grep -vxF lost+found)" ]; then echo unknown; else echo none; fi\n'
+    if database.existing:
+        script += "echo unknown\n"
+    else:
+        # No server that answers, or none at all (a host set up anew, its data disk kept): its files are asked.
+        files = f"ls -A {data} 2>/dev/null | grep -vxF lost+found"
+        script += f'if [ -n "$({files})" ]; then echo unknown; else echo none; fi\n'
     result = connection.run(script, timeout=_SECONDS, sudo=True)
     word = result.text.strip()
     if result.rc == 0:
