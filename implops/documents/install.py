@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from dataclasses import replace
 from typing import Any
 
 from implops import texts
+from implops.documents.changed import changes
 from implops.documents.common import Frame, answered, clock, duration, error_text, mono, short_hash
 from implops.documents.model import Cell, Column, Document, Language, Part, State, Table
 from implops.store import Event, Store
@@ -307,53 +307,14 @@ def _parameters(frame: Frame) -> Table | None:
     now = _last(frame).get("parameters")
     if not now:
         return None
-    was = _good_before(frame)
     columns = _columns(frame, ("parameter", 2.2, ""), ("old", 3, ""), ("new", 3, ""), ("step_host", 2.4, ""))
     rows: list[Row] = []
-    for step, given in now.items():
+    for step, name, old, new in changes(frame, now):
         recipe, _, host = step.partition("@")
-        before = was.get(step, {})
-        for name in sorted({*given, *before}):
-            # One that is new, or gone, and says nothing by itself is no news.
-            if given.get(name) == before.get(name) or not (
-                (name in given and name in before) or _told(given, name) or _told(before, name)
-            ):
-                continue
-            old, new = (_shown(frame, one.get(name)) for one in (before, given))
-            if old and old == new:
-                new = frame.say("form_install.changed", value=new)
-            rows.append((mono(name), mono(old), mono(new), f"{host} {_named({'recipe': recipe}, frame)}"))
+        rows.append((mono(name), mono(old), mono(new), f"{host} {_named({'recipe': recipe}, frame)}"))
     note = frame.say("form_install.parameters_note")
     empty = frame.say("form_install.same_parameters")
     return Table(frame.say("form_install.parameters"), columns, tuple(rows), empty=empty, note=note)
-
-
-def _good_before(frame: Frame) -> dict[str, dict[str, str]]:
-    """What the last deployment that came to a good end before this one gave its steps; a failed one set nothing that
-    anybody could rely on.
-    """
-    good = [
-        one.run
-        for one in frame.store.events(kind="deploy.finished")
-        if one.sequence < frame.started.sequence and one.payload["conclusion"] == "pass"
-    ]
-    found = frame.store.events(kind="deploy.started", run=good[-1]) if good else []
-    parameters: dict[str, dict[str, str]] = found[-1].payload.get("parameters", {}) if found else {}
-    return parameters
-
-
-def _told(values: dict[str, str], name: str) -> bool:
-    """Whether a value says something to people by itself: nothing and a long text do only when they have changed."""
-    value = values.get(name, "")
-    return bool(value) and not value.startswith("sha256:")
-
-
-def _shown(frame: Frame, value: str | None) -> str:
-    """A value as people read it: of a secret nothing, of a long text that it is one."""
-    if value is None:
-        return ""
-    text = re.sub(r"\*\*\*#[0-9a-f]+", "***", value)
-    return re.sub(r"sha256:[0-9a-f]{16}", frame.say("form_install.long"), text)
 
 
 def _faults(frame: Frame) -> Table | None:
