@@ -49,14 +49,16 @@ def _flat(value: Any, secret: bytes, name: str = "") -> dict[str, str]:
         for inner, one in value.items():
             found |= _flat(one, secret, f"{name}.{inner}" if name else str(inner))
         return found
-    if isinstance(value, list | tuple):
-        return {name: _short(" ".join(_text(one, secret) for one in value))}
     return {name: _short(_text(value, secret))}
 
 
 def _text(value: Any, secret: bytes) -> str:
     if isinstance(value, Secret):
         return HIDDEN + hmac.new(secret, value.reveal().encode(), hashlib.sha256).hexdigest()[:_DIGITS]
+    if isinstance(value, dict):
+        return " ".join(f"{name}={_text(one, secret)}" for name, one in value.items())
+    if isinstance(value, list | tuple):
+        return " ".join(_text(one, secret) for one in value)
     return str(value)
 
 

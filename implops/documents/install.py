@@ -85,8 +85,8 @@ def _columns(frame: Frame, *described: tuple[str, float, str]) -> tuple[Column, 
 
 def _release(frame: Frame) -> Table:
     columns = _columns(
-        frame, ("system", 0.8, ""), ("before", 2.1, ""), ("after", 2.1, ""), ("bundle_name", 2, ""),
-        ("bundle", 1.6, ""), ("digest", 1.6, ""), ("recipes", 1.6, ""), ("window", 0.9, ""), ("type", 0.7, ""),
+        frame, ("system", 0.7, ""), ("before", 1.9, ""), ("after", 1.9, ""), ("bundle_name", 1.9, ""),
+        ("bundle", 1.8, ""), ("digest", 1.8, ""), ("recipes", 1.8, ""), ("window", 0.9, ""), ("type", 0.7, ""),
     )  # fmt: skip
     back = frame.verb == "rollback"
     release = frame.started.payload.get("release") if back else frame.payload("release")

@@ -18,6 +18,7 @@ from implops.deploy import parameters, plan, recipes, release, rollback
 from implops.deploy.release import Release, Releases
 from implops.errors import GateRefused, InputError
 from implops.gates import change, override, promotion, window
+from implops.secrets import Secret
 from implops.site import Site, load
 from implops.store import Store, record
 
@@ -337,3 +338,7 @@ def test_parameters_of_the_record_hold_no_secret(site: Site) -> None:
     again = parameters.of(plan.Plan(load(site.path), tuple(steps)), key)
     assert {name for name, value in again["postgresql@db1"].items() if value != found["postgresql@db1"][name]}
     assert parameters.of(part, b"another key") != found
+    # What has parts is told by their names, as people write it.
+    assert parameters._text([{"address": "10.1.2.3", "spare": False}, Secret("hunter22")], b"k").startswith(
+        "address=10.1.2.3 spare=False ***#"
+    )
