@@ -189,7 +189,7 @@ def test_5b_a_port_that_a_stranger_took_is_told(site: Site) -> None:
     finally:
         lab.enter(site, "app1", ["sh", "-c", "systemctl stop stranger; rm /run/systemd/system/stranger.service"])
     assert "nginx" in done.stderr
-    assert "0.0.0.0:80 failed" in done.stderr
+    assert f"{site.hosts['app1'].address}:80 failed" in done.stderr
     implops("deploy", site.path, "--yes", "--resume", "last", timeout=300)
     assert last(site, "deploy.finished")["conclusion"] == "pass"
 
