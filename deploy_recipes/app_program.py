@@ -157,7 +157,7 @@ def units(site: Site, host: Host) -> list[str]:
 def install() -> None:
     from pyinfra import host
 
-    from implops.deploy import ops
+    from implops.deploy import ops, release_ops
 
     d = host.data
     home = f"{RELEASES}/{d.system}"
@@ -186,7 +186,7 @@ def install() -> None:
     )  # fmt: skip
     config = [ops.File(path, text_, "640", group=d.account) for path, text_ in d.config.items()]
     name = f"{d.system}.jar" if d.kind == "jar" else "program.archive"
-    release = ops.Release(
+    release = release_ops.Release(
         d.system,
         d.version,
         d.run,
@@ -194,8 +194,8 @@ def install() -> None:
         [*config, ops.File(d.unit, text), ops.File(MARK, f"{d.version} {d.sha256}\n")],
         d.schema_files,
     )
-    id = ops.release_id(release)
-    ops.stage(release, id, unpack=name if d.kind == "archive" else "", name="recipe.app_program.release")
+    id = release_ops.release_id(release)
+    release_ops.stage(release, id, unpack=name if d.kind == "archive" else "", name="recipe.app_program.release")
     _switch(d, id)
 
 
@@ -214,11 +214,11 @@ def rollback() -> None:
 
 
 def _switch(d: Any, id: str) -> None:
-    from implops.deploy import ops
+    from implops.deploy import ops, release_ops
 
     home = f"{RELEASES}/{d.system}"
     path = f"/etc/systemd/system/{d.unit}"
-    ops.activate(home, id, name="recipe.app_program.current")
+    release_ops.activate(home, id, name="recipe.app_program.current")
     # Through ``current``: program, configuration and start command go forward and back with one rename.
     ops.links(
         [(path, f"{home}/current/{d.unit}"), (f"/etc/systemd/system/multi-user.target.wants/{d.unit}", f"../{d.unit}")],

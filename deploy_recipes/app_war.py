@@ -78,7 +78,7 @@ def units(site: Site, host: Host) -> list[str]:
 def install() -> None:
     from pyinfra import host
 
-    from implops.deploy import ops
+    from implops.deploy import ops, release_ops
 
     d = host.data
     home, war = f"{RELEASES}/{d.system}", f"{d.system}.war"
@@ -99,7 +99,7 @@ def install() -> None:
     if ops.fact(f"[ -e /var/lib/{d.tomcat}/webapps/{war} ] && echo yes; true"):
         raise StepError("recipe.app_war.in_the_way", host=host.name, path=f"/var/lib/{d.tomcat}/webapps/{war}")
     context = ops.template("app_war.context.j2", war=f"{home}/current/{war}", source=d.source)
-    release = ops.Release(
+    release = release_ops.Release(
         d.system,
         d.version,
         d.run,
@@ -107,8 +107,8 @@ def install() -> None:
         [ops.File("context.xml", context, "640", group="tomcat")],
         d.schema_files,
     )
-    id = ops.release_id(release)
-    ops.stage(release, id, name="recipe.app_war.release")
+    id = release_ops.release_id(release)
+    release_ops.stage(release, id, name="recipe.app_war.release")
     _switch(d, id)
 
 
@@ -123,11 +123,11 @@ def rollback() -> None:
 
 
 def _switch(d: Any, id: str) -> None:
-    from implops.deploy import ops
+    from implops.deploy import ops, release_ops
 
     home, war = f"{RELEASES}/{d.system}", f"{d.system}.war"
     path = f"/etc/{d.tomcat}/Catalina/localhost/{d.system}.xml"
-    ops.activate(home, id, name="recipe.app_war.current")
+    release_ops.activate(home, id, name="recipe.app_war.current")
     # Through ``current``: program and data source go forward and back with one rename.
     ops.links([(path, f"{home}/current/context.xml")], name="recipe.app_war.context")
     # Tomcat keeps the compiled pages of a WAR whose entries have the same dates: those of the old release.

@@ -37,7 +37,7 @@ def params(site: Site, host: Host) -> dict[str, Any]:
 def install() -> None:
     from pyinfra import host
 
-    from implops.deploy import ops
+    from implops.deploy import ops, release_ops
 
     d = host.data
     ops.install(d.packages, d.bundle, name="recipe.jdk.packages")
@@ -45,7 +45,7 @@ def install() -> None:
     know = ""
     if d.archive:
         ops.folders([ops.Folder("/opt/implops"), ops.Folder("/opt/implops/jdk")], name="recipe.jdk.folders")
-        ops.unpack(f"{d.bundle}/files/{d.archive}", d.sha256, d.home, name="recipe.jdk.unpack")
+        release_ops.unpack(f"{d.bundle}/files/{d.archive}", d.sha256, d.home, name="recipe.jdk.unpack")
         know = f"update-alternatives --install /usr/bin/java java {java} 1 && "
     # A second Java on the host must not win over the declared one.
     ops.bounded_shell(

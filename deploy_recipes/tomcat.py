@@ -102,7 +102,7 @@ def install() -> None:
 
 def _unpacked(d: Any) -> list[Any]:
     """The places that Debian's package has, for a Tomcat of another origin; the unit that starts it."""
-    from implops.deploy import ops
+    from implops.deploy import ops, release_ops
 
     home, share, var = f"/opt/implops/{d.tomcat}", f"/usr/share/{d.tomcat}", f"/var/lib/{d.tomcat}"
     ops.bounded_shell(
@@ -111,7 +111,7 @@ def _unpacked(d: Any) -> list[Any]:
         name="recipe.tomcat.account",
     )
     ops.folders([ops.Folder("/opt/implops")], name="recipe.tomcat.folder")
-    ops.unpack(f"{d.bundle}/files/{d.archive}", d.sha256, home, name="recipe.tomcat.unpack")
+    release_ops.unpack(f"{d.bundle}/files/{d.archive}", d.sha256, home, name="recipe.tomcat.unpack")
     ops.folders(
         [
             ops.Folder(f"/etc/{d.tomcat}"),

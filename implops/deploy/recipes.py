@@ -9,7 +9,7 @@ A recipe file holds, besides its one-line docstring:
 ``packages(site, host)``        optional: Debian packages, which the bundle brings
 ``sets(site, host)``            optional: ``[(kind, name, value)]``, what ``check`` need not find yet (facts/planned.py)
 ``params(site, host) -> dict``  optional: JSON values and Secrets; they become ``host.data.NAME`` in ``install``
-``install()``                   pyinfra operations, in the worker; imports pyinfra and ``implops.deploy.ops`` inside
+``install()``                   pyinfra operations, in the worker; imports pyinfra and ``ops`` of implops.deploy inside
 ``rollback()``                  optional, with META["system"]: back to the release ``host.data.release``; it gets
 ``rollback_params(site, host)`` instead of ``params``
 ``drain(site, host, away)``     optional: sh (as root on ``host``) that lets no new request go from there to the hosts
@@ -173,6 +173,10 @@ def _read(path: Path, base: Path | None) -> Recipe:
     return Recipe(path.stem, path, tuple(roles), needs, timeout, templates, module, system, rolling)
 
 
+# Our modules of operations.
+_OPERATIONS = ("ops", "release_ops")
+
+
 def _refuse_unnamed(path: Path) -> None:
     """An operation without a name would be recorded with its arguments, secrets among them."""
     try:
@@ -184,7 +188,7 @@ def _refuse_unnamed(path: Path) -> None:
         if isinstance(node, ast.ImportFrom) and node.module == "pyinfra.operations":
             operations |= {one.asname or one.name for one in node.names}
         if isinstance(node, ast.ImportFrom) and node.module == "implops.deploy":
-            operations |= {one.asname or one.name for one in node.names if one.name == "ops"}
+            operations |= {one.asname or one.name for one in node.names if one.name in _OPERATIONS}
     for node in ast.walk(tree):
         if (
             isinstance(node, ast.Call)

@@ -47,12 +47,15 @@ def test_recipes_that_need_each_other_are_refused(site: Site, tmp_path: Path) ->
         plan.make(site, recipes.load(site.base))
 
 
-def test_an_operation_without_a_name_is_refused(site: Site) -> None:
+@pytest.mark.parametrize(
+    ("module", "call"), [("ops", 'bounded_shell("echo secret")'), ("release_ops", 'activate("/x", "1")')]
+)
+def test_an_operation_without_a_name_is_refused(site: Site, module: str, call: str) -> None:
     folder = site.base / "deploy_recipes"
     folder.mkdir()
     (folder / "mine.py").write_text(
-        'META = {"id": "mine", "roles": "*"}\n\n\ndef install():\n    from implops.deploy import ops\n'
-        '    ops.bounded_shell("echo secret")\n',
+        'META = {"id": "mine", "roles": "*"}\n\n\ndef install():\n'
+        f"    from implops.deploy import {module}\n    {module}.{call}\n",
         encoding="utf-8",
     )
     with pytest.raises(KitError, match=r"mine\.py:6"):
