@@ -225,6 +225,8 @@ def _switch(d: Any, id: str) -> None:
         name="recipe.app_program.unit",
     )
     read = [path, *(f"{home}/current/{one}" for one in (MARK, *d.watched))]
+    if d.java_home:
+        read.append(f"{d.java_home}/release")
     ops.restart_if_stale(
         d.unit, read, mark=f"release-{d.system}", watched=d.logs, name="recipe.app_program.restart"
     )  # fmt: skip

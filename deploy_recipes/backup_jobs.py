@@ -65,7 +65,7 @@ def install() -> None:
     from implops.deploy import ops
 
     d = host.data
-    ops.install(d.packages, d.bundle, name="recipe.backup_jobs.packages")
+    ops.install(d.packages, name="recipe.backup_jobs.packages")
     ops.folders(
         [
             ops.Folder("/etc/implops", "700"),

@@ -74,7 +74,7 @@ def install() -> None:
     from implops.deploy import ops
 
     d = host.data
-    ops.install(d.packages, d.bundle, name="recipe.bind9.packages")
+    ops.install(d.packages, name="recipe.bind9.packages")
     files = [] if d.primary else _zones(d)
     # What a secondary fetched lies where its cache lies: only BIND may write there.
     folder = "/var/cache/bind" if d.primary else FOLDER

@@ -40,7 +40,7 @@ def install() -> None:
     from implops.deploy import ops, release_ops
 
     d = host.data
-    ops.install(d.packages, d.bundle, name="recipe.jdk.packages")
+    ops.install(d.packages, name="recipe.jdk.packages")
     java = f"{d.home}/bin/java"
     know = ""
     if d.archive:

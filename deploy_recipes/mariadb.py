@@ -66,7 +66,7 @@ def install() -> None:
     from implops.deploy import ops
 
     d = host.data
-    ops.install(d.packages, d.bundle, name="recipe.mariadb.packages")
+    ops.install(d.packages, name="recipe.mariadb.packages")
     _refuse(host.name, d)
     _data(d)
     _configure(d)

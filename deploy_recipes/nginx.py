@@ -73,7 +73,7 @@ def install() -> None:
     from implops.deploy import ops
 
     d = host.data
-    ops.install(d.packages, d.bundle, name="recipe.nginx.packages")
+    ops.install(d.packages, name="recipe.nginx.packages")
     place, link = f"{ETC}/sites-available/implops", f"{ETC}/sites-enabled/implops"
     values = {name: getattr(d, name) for name in ("address", "port", "tls_port", "names", "home")}
     # Who was led away stays so until a run makes it good: not this recipe's to decide.

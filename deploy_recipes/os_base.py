@@ -131,7 +131,7 @@ def install() -> None:
     from implops.deploy import ops
 
     d = host.data
-    ops.install(d.packages, d.bundle, name="recipe.os_base.packages")
+    ops.install(d.packages, name="recipe.os_base.packages")
     ops.links([("/etc/localtime", f"/usr/share/zoneinfo/{d.zone}")], name="recipe.os_base.zone")
     ops.write([ops.File("/etc/timezone", f"{d.zone}\n")], name="recipe.os_base.timezone")
     ops.bounded_shell(

@@ -68,7 +68,7 @@ def install() -> None:
         [ops.File("/etc/postgresql-common/createcluster.d/implops.conf", "create_main_cluster = false\n")],
         name="recipe.postgresql.no_default",
     )
-    ops.install(d.packages, d.bundle, name="recipe.postgresql.packages")
+    ops.install(d.packages, name="recipe.postgresql.packages")
     _refuse(host.name, d, conf)
     _cluster(d)
     _configure(d, conf)

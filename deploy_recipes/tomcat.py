@@ -71,7 +71,7 @@ def install() -> None:
     from implops.deploy import ops
 
     d = host.data
-    ops.install(d.packages, d.bundle, name="recipe.tomcat.packages")
+    ops.install(d.packages, name="recipe.tomcat.packages")
     unit, etc = f"{d.tomcat}.service", f"/etc/{d.tomcat}"
     group = {"group": "tomcat"}
     own = _unpacked(d) if d.archive else []
@@ -97,7 +97,9 @@ def install() -> None:
             name="recipe.tomcat.driver",
         )
     ops.service([unit], name="recipe.tomcat.enabled")
-    ops.restart_if_stale(unit, [one.path for one in files], name="recipe.tomcat.restart")
+    # A Java or a driver that was renewed is used only by a process that was started after it.
+    read = [*(one.path for one in files), f"{d.java_home}/release", *([d.driver] if d.driver else [])]
+    ops.restart_if_stale(unit, read, name="recipe.tomcat.restart")
 
 
 def _unpacked(d: Any) -> list[Any]:

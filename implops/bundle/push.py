@@ -15,9 +15,11 @@ from dataclasses import dataclass, field
 
 from implops import texts
 from implops.bundle import apt
+from implops.bundle import index as indexes
 from implops.bundle.apt import BUNDLE, PLACE, STATE, Change
 from implops.bundle.archive import Bundle
 from implops.bundle.closure import Say
+from implops.bundle.index import Stanza
 from implops.errors import GateRefused, HostError
 from implops.remote import Connection, Result
 from implops.units import format_seconds, format_size
@@ -62,7 +64,7 @@ def look(connection: Connection, bundle: Bundle, host: str) -> There:
     Raises GateRefused (other release or architecture, missing dependency, a package would be removed), InputError (the
     bundle knows no such host).
     """
-    return _ask(connection, bundle, host, bundle.for_host(host)["packages"], _stanzas(bundle, host))
+    return _ask(connection, bundle, host, bundle.for_host(host)["packages"], indexes.stanzas(bundle, host))
 
 
 def push(connection: Connection, bundle: Bundle, host: str, say: Say, there: There | None = None) -> Pushed:
@@ -73,7 +75,7 @@ def push(connection: Connection, bundle: Bundle, host: str, say: Say, there: The
     """
     started = time.monotonic()
     there = there or look(connection, bundle, host)
-    mine, stanzas = bundle.for_host(host), _stanzas(bundle, host)
+    mine, stanzas = bundle.for_host(host), indexes.stanzas(bundle, host)
     needed = {(one.package, one.new) for one in there.changes}
     wanted = [path for path in mine["debs"] if stanzas[path].names in needed or f"bundle/{path}" in there.sums]
     wanted += mine["files"]
@@ -105,27 +107,7 @@ def _last(path: str) -> str:
     return path.rpartition("/")[2]
 
 
-@dataclass(frozen=True)
-class _Stanza:
-    text: str
-    names: tuple[str, str]
-    installed: int
-
-
-def _stanzas(bundle: Bundle, host: str) -> dict[str, _Stanza]:
-    """Path of a deb of the host's closure -> its entry of the index, (package, version), bytes when installed."""
-    found, mine = {}, set(bundle.for_host(host)["debs"])
-    for text in bundle.read("apt/Packages").decode().split("\n\n"):
-        fields = dict(re.findall(r"^(Package|Version|Installed-Size|Filename): (.*)$", text, re.MULTILINE))
-        if fields:
-            size = 1024 * int(fields.get("Installed-Size", 0))
-            path = fields["Filename"].replace("./", "apt/", 1)
-            if path in mine:
-                found[path] = _Stanza(f"{text}\n\n", (fields["Package"], fields["Version"]), size)
-    return found
-
-
-def _ask(connection: Connection, bundle: Bundle, host: str, packages: list[str], stanzas: dict[str, _Stanza]) -> There:
+def _ask(connection: Connection, bundle: Bundle, host: str, packages: list[str], stanzas: dict[str, Stanza]) -> There:
     """Release, sums, room and a simulated installation from the index of the host's closure, in one trip."""
     release = bundle.release_of(host)
     index = "".join(one.text for one in stanzas.values())

@@ -68,6 +68,7 @@ def deploy(
     if dry_run or drift:
         # Recipes read the vendor's files: a missing one is told before, in one line.
         release.of_site(site)
+        made = planning.with_versions(session, made)
         _print_plan(session, made, None)
         return planning.show(session, planning.look(session, made), drift=drift)
     gates.refuse_empty(override, reason)
@@ -80,12 +81,12 @@ def deploy(
         else:
             check = environment.require(store, site, digest)
         release_sha256 = release.of_site(site)
-        passed = [] if earlier else _gates(session, options, release_sha256)
         with session.phase(texts.say("deploy.verifying_bundle")):
             bundle = trusted(site, recipes.packages(site))
-        if earlier and not earlier.same(release_sha256, bundle.sha256):
-            # What the gates let through was something else.
-            passed = _gates(session, options, release_sha256)
+        made = planning.versioned(made, bundle)
+        # What the gates let through may have been something else.
+        same = earlier is not None and earlier.same(release_sha256, bundle.sha256)
+        passed = [] if same else _gates(session, made, options, release_sha256)
     _print_plan(session, made, bundle)
     session.ask(texts.say("deploy.ask", hosts=len(made.hosts()), steps=len(made.steps)), yes=yes)
     return _locked(session, made, bundle, check, earlier, options, passed, release_sha256)
@@ -106,13 +107,14 @@ def _refusals(session: Session) -> Iterator[None]:
         raise
 
 
-def _gates(session: Session, options: _Options, release_sha256: str) -> list[Passed]:
+def _gates(session: Session, made: Plan, options: _Options, release_sha256: str) -> list[Passed]:
     """Promotion, change and window; each is passed, not demanded, or overridden with a reason."""
+    from implops.deploy import software
     from implops.gates import change, override, promotion, window
 
     site, store = session.site, session.store
     asked: dict[str, Callable[[], str]] = {
-        "promotion": lambda: promotion.require(site, release_sha256),
+        "promotion": lambda: promotion.require(site, release_sha256, software.of(made)),
         "change": lambda: change.require(store, site, options.change, release_sha256),
         "window": lambda: window.require(site),
     }
@@ -313,6 +315,8 @@ def _back_up(session: Session) -> str | None:
 def _finish(
     session: Session, made: Plan, bundle: Bundle, run: Run, check: Event, outcome: Outcome, release_sha256: str
 ) -> None:
+    from implops.deploy import software
+
     recipes: dict[str, dict[str, str]] = {host.name: {} for host in made.hosts()}
     sets: dict[str, dict[str, list[list[str]]]] = {host.name: {} for host in made.hosts()}
     for one in outcome.steps:
@@ -331,6 +335,7 @@ def _finish(
             "release": {"name": system.name, "version": system.version, "id": active[0]} if system else None,
             "release_sha256": release_sha256,
             "bundle_sha256": bundle.sha256,
+            "software": software.of(made),
             "check_run": check.run,
             "changed": sum(one.changed for one in outcome.steps),
             "steps": {state: sum(one.state == state for one in outcome.steps) for state in _states(outcome.steps)},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,6 +11,7 @@ from implops import texts
 from implops.cli.output import Session
 
 if TYPE_CHECKING:
+    from implops.bundle import Bundle
     from implops.deploy.engine import Done
     from implops.deploy.plan import Plan
 
@@ -37,6 +38,27 @@ class Seen:
     def later(self) -> bool:
         """Part of it is known only when an earlier change has been made; that is no failure."""
         return self.done.good and self.state == "would_change" and any(one["status"] == "unknown" for one in self.ops)
+
+
+def versioned(made: Plan, bundle: Bundle) -> Plan:
+    """The plan with the versions of packages that the bundle brings to each host."""
+    from implops.bundle import index
+
+    return replace(made, versions={host.name: index.versions(bundle, host.name) for host in made.hosts()})
+
+
+def with_versions(session: Session, made: Plan) -> Plan:
+    """The same of the bundle that a deployment would take; where there is none it is said, and any version is good."""
+    from implops.bundle.signed import trusted
+    from implops.deploy import recipes
+    from implops.errors import ImplopsError
+
+    try:
+        with session.phase(texts.say("deploy.verifying_bundle")):
+            return versioned(made, trusted(session.site, recipes.packages(session.site)))
+    except ImplopsError as error:
+        click.echo(texts.say("deploy.plan.no_versions", why=str(error)), err=True)
+        return made
 
 
 def look(session: Session, made: Plan) -> list[Seen]:

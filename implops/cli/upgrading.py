@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from implops import texts
@@ -100,7 +100,7 @@ def in_turns(session: Session, made: Plan, before: Before) -> Plan:
     hosts.sort(key=lambda name: name not in before.away)
     turns = plan.batches(hosts, site.deploy.batch)
     session.story(texts.say("deploy.turns", turns=" → ".join(" ".join(one) for one in turns)))
-    return plan.make(site, recipes.load(site.base), turns)
+    return replace(plan.make(site, recipes.load(site.base), turns), versions=made.versions)
 
 
 def save(session: Session, run: Run) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -179,13 +179,20 @@ def absent(paths: Sequence[str]) -> Iterator[StringCommand]:
 
 
 @operation()
-def install(packages: Sequence[str], bundle: str, seconds: int = 900) -> Iterator[StringCommand]:
-    """Install Debian packages from the bundle on the target; also finishes what a power cut interrupted."""
+def install(packages: Mapping[str, str], seconds: int = 900) -> Iterator[StringCommand]:
+    """Debian packages in the versions of the bundle, or newer ones that the host has (name -> version; without one any
+    will do); also finishes what a power cut interrupted.
+    """
     if not packages:
         return
-    installed = f"dpkg-query -W -f='${{db:Status-Abbrev}}\\n' {q(*packages)} 2>/dev/null | grep -c '^.i '"
-    question = f"{installed}; dpkg --audit | wc -l; if [ -e {INSTALLING} ]; then echo cut; fi"
-    if fact(question).split() == [str(len(set(packages))), "0"]:
+    # dpkg takes an empty version for older than any.
+    older = "\n".join(f"older {q(name, version)}" for name, version in packages.items())
+    question = f"""older() {{
+set -- "$1" "$2" $(dpkg-query -W -f='${{db:Status-Abbrev}} ${{Version}}\\n' "$1" 2>/dev/null)
+case $3 in ?i) dpkg --compare-versions "$4" ge "$2" || echo "$1" ;; *) echo "$1" ;; esac; }}
+{older}
+dpkg --audit | wc -l; if [ -e {INSTALLING} ]; then echo cut; fi"""
+    if fact(question).split() == ["0"]:
         return
     from implops.bundle.apt import install_command, reinstall_command
 
@@ -209,7 +216,7 @@ if [ -n "$cut" ]; then
   done
   rm -f /etc/.#passwd?????? /etc/.#group?????? /etc/.#shadow?????? /etc/.#gshadow??????
 fi
-{install_command(packages)} && {reinstall_command("again")} && sync && rm -f {INSTALLING} && sync {STATE}"""
+{install_command(list(packages))} && {reinstall_command("again")} && sync && rm -f {INSTALLING} && sync {STATE}"""
     yield StringCommand(job(command, seconds))
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from implops.bundle import Bundle
@@ -34,13 +34,15 @@ class Step:
 @dataclass(frozen=True)
 class Plan:
     """Steps in an order in which each stands behind those it needs. ``call``: what of each recipe is carried out.
-    ``release``: the plan of a rollback goes back to this one.
+    ``release``: the plan of a rollback goes back to this one. ``versions``: host -> package -> version that the bundle
+    brings.
     """
 
     site: Site
     steps: tuple[Step, ...]
     call: Literal["install", "rollback", "undo"] = "install"
     release: str = ""
+    versions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def step(self, id: str) -> Step:
         return next(one for one in self.steps if one.id == id)
@@ -64,7 +66,7 @@ class Plan:
         data = {
             **params(self.site, host),
             "release": self.release,
-            "packages": list(step.packages),
+            "packages": self.brings(step),
             "bundle": BUNDLE,
             "run": run,
             "templates": {name: str(path) for name, path in recipe.templates.items()},
@@ -78,6 +80,11 @@ class Plan:
             "data": reveal(data),
             "probes": [one.plain() for one in self.probes(step)],
         }
+
+    def brings(self, step: Step) -> dict[str, str]:
+        """Package -> version for the step; an empty one where no bundle says."""
+        known = self.versions.get(step.host.name, {})
+        return {name: known.get(name, "") for name in step.packages}
 
     def probes(self, step: Step) -> list[Probe]:
         """What must hold on the host when the step is good."""

@@ -20,8 +20,9 @@ A recipe file holds, besides its one-line docstring:
 ``leaves(site, host)``          optional: directories that it leaves, for the reader
 ``verify(site, host)``          probes (implops/deploy/probes.py) that must hold afterwards
 
-In ``install``, ``host.data`` also has ``packages``, ``bundle`` (folder on the target), ``run`` and ``templates``
-(``templates/NAME.*`` of the kit). Every operation is named: the name is a key ``recipe.NAME.…`` of the catalogue.
+In ``install``, ``host.data`` also has ``packages`` (name -> version of the bundle, for ``ops.install``), ``bundle``
+(folder on the target), ``run`` and ``templates`` (``templates/NAME.*`` of the kit). Every operation is named: the name
+is a key ``recipe.NAME.…`` of the catalogue.
 """
 
 from __future__ import annotations

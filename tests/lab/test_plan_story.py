@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import subprocess
+from pathlib import Path
+
 import pytest
 from power import SECRETS, implops, ssh
 
+from implops import lab
 from implops.site import Site
 from implops.store import Store
 
@@ -53,3 +59,23 @@ def test_3_what_cannot_be_told_is_not_taken_for_the_same(deployed: Site) -> None
         assert not [one for one in values if one in done.stdout + done.stderr]
     finally:
         ssh(deployed, "db1", f"sudo -n systemctl start {unit}")
+
+
+def test_4_a_package_older_than_the_bundles_is_renewed(deployed: Site, tmp_path: Path) -> None:
+    """Installed is not enough: Debian 12 has a restic of its own, and so may a customer's host."""
+    (tmp_path / "DEBIAN").mkdir()
+    (tmp_path / "DEBIAN" / "control").write_text(
+        "Package: restic\nVersion: 0.14.0-1\nArchitecture: all\nMaintainer: nobody <a@b.example>\nDescription: old\n",
+        encoding="ascii",
+    )
+    subprocess.run(["dpkg-deb", "--build", tmp_path, tmp_path / "old.deb"], check=True, capture_output=True)
+    body = base64.b64encode((tmp_path / "old.deb").read_bytes()).decode()
+    put = "base64 -d > /root/old.deb && dpkg --force-downgrade -i /root/old.deb && rm /root/old.deb && ! [ -e /usr/bin/restic ]"
+    done = lab.enter(deployed, "db1", ["sh", "-c", put], given=body)
+    assert done.returncode == 0, done.stderr
+    plan = json.loads(implops("deploy", deployed.path, "--drift", "--json", code=1, timeout=400).stdout)
+    assert [one["step"] for one in plan["steps"] if one["state"] != "same"] == ["backup_jobs@db1"]
+    implops("deploy", deployed.path, "--yes", timeout=400)
+    assert "0.14.0-1" not in ssh(deployed, "db1", "dpkg-query -W restic").stdout
+    assert ssh(deployed, "db1", "restic version").returncode == 0
+    implops("deploy", deployed.path, "--drift", timeout=400)

@@ -105,9 +105,11 @@ def test_2_other_bytes_of_the_same_version_are_another_release(sites: dict[str, 
     artifact = site.base / "release" / "his-1.0.tgz"
     right = artifact.read_bytes()
     archive(artifact, "1.0", status=201)
+    implops("bundle", "build", site.path, timeout=600)
     assert "不是同一发布版本" in deploy(site, code=5)
     assert untouched(site)
     artifact.write_bytes(right)
+    implops("bundle", "build", site.path, timeout=600)
     deploy(site)
     gates = {one["gate"]: one for one in last(site, "deploy.started")["gates"]}  # type: ignore[attr-defined]
     verified = Store.of(sites["pre-production"].state).last("verify.finished")

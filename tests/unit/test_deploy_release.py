@@ -273,17 +273,21 @@ def test_promotion_wants_this_release_verified_at_the_other_site(site: Site, sto
         ("  # promote_from: ../test/site.yml", "  promote_from: test-site/site.yml"),
     )
 
+    software = {"jdk": {"openjdk-17-jdk-headless": "17.0.20"}, "os_base": {"tzdata": "2026a"}}
+
     def refused() -> str:
         with pytest.raises(GateRefused) as caught:
-            promotion.require(site, "sha-of-release")
+            promotion.require(site, "sha-of-release", software)
         return caught.value.key
 
     assert refused() == "gate.promotion_none"
     there = Store.of(other.state)
 
-    def deployed(sha256: str, conclusion: str) -> None:
+    def deployed(sha256: str, conclusion: str, **changed: dict[str, str]) -> None:
+        # What the other site has no use for is not compared: it has no name server, the bundle has one.
+        on = {"software": {"jdk": software["jdk"], **changed}}
         with record(there, other, "deploy", "o", {}) as run:
-            run.finish(conclusion, {"release_sha256": sha256})
+            run.finish(conclusion, {"release_sha256": sha256, **on})
 
     def verified(conclusion: str) -> str:
         with record(there, other, "verify", "o", {}) as run:
@@ -292,19 +296,23 @@ def test_promotion_wants_this_release_verified_at_the_other_site(site: Site, sto
 
     deployed("another", "pass")
     assert refused() == "gate.promotion_other"
+    deployed("sha-of-release", "pass", jdk={"openjdk-17-jdk-headless": "17.0.19"})
+    assert refused() == "gate.promotion_software"
+    deployed("sha-of-release", "pass", jdk={"archive": "5e8b"})
+    assert refused() == "gate.promotion_software"
     deployed("sha-of-release", "fail")
     assert refused() == "gate.promotion_bad"
     deployed("sha-of-release", "pass")
     assert refused() == "gate.promotion_unverified"
     run = verified("pass")
-    assert promotion.require(site, "sha-of-release") == run
+    assert promotion.require(site, "sha-of-release", software) == run
     # What was verified in pre-production must have come from where it had been verified itself.
     other = edited(other, ("environment: test ", "environment: pre-production "))
     assert refused() == "gate.promotion_chain"
     with record(there, other, "deploy", "o", {"gates": [{"gate": "promotion", "state": "pass"}]}) as again:
-        again.finish("pass", {"release_sha256": "sha-of-release"})
+        again.finish("pass", {"release_sha256": "sha-of-release", "software": software})
     run = verified("pass")
-    assert promotion.require(site, "sha-of-release") == run
+    assert promotion.require(site, "sha-of-release", software) == run
     # One failing later record shuts it again, and so does a record that somebody altered.
     verified("fail")
     assert refused() == "gate.promotion_unverified"

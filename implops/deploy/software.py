@@ -1,0 +1,26 @@
+"""What a deployment puts below the business system: packages by version, archives by digest; compared by promotion."""
+
+from __future__ import annotations
+
+import hashlib
+
+from implops.deploy.plan import Plan
+
+Software = dict[str, dict[str, str]]
+
+
+def of(made: Plan) -> Software:
+    """Recipe -> package -> version in the bundle (of several Debian releases: joined by a blank), and ``archive`` ->
+    SHA-256 of a JDK or Tomcat that the engineer brings. Hosts and addresses do not count.
+    """
+    found: dict[str, dict[str, set[str]]] = {}
+    for step in made.steps:
+        for name, version in made.brings(step).items():
+            found.setdefault(step.recipe.id, {}).setdefault(name, set()).add(version)
+    said = {recipe: {name: " ".join(sorted(many)) for name, many in mine.items()} for recipe, mine in found.items()}
+    site = made.site
+    for recipe, path in (("jdk", site.jdk and site.jdk.archive), ("tomcat", site.web and site.web.archive)):
+        if path:
+            with path.open("rb") as file:
+                said.setdefault(recipe, {})["archive"] = hashlib.file_digest(file, "sha256").hexdigest()
+    return said
