@@ -118,7 +118,6 @@ def params(site: Site, host: Host) -> dict[str, Any]:
         "start": _start(site),
         "open_files": OPEN_FILES,
         "zone": site.time.zone,
-        "java_home": site.jdk.home if site.jdk else "",
     }
 
 
@@ -146,6 +145,7 @@ def rollback_params(site: Site, host: Host) -> dict[str, Any]:
         "address": host.address,
         "watched": sorted(site.system.config),
         "logs": site.system.logs,
+        "java_home": site.jdk.home if site.jdk else "",
     }
 
 
