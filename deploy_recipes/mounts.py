@@ -1,7 +1,7 @@
 """Disks that the site file names are put into use: a blank one is formatted, mounted by its UUID, kept in /etc/fstab.
 
-Only a disk that is proved blank is ever formatted: no signature, nothing on or above it, in use nowhere, its first 4 MiB
-and last 1 MiB zero. One that holds an accepted filesystem is mounted as it is. Everything else is refused.
+Only a disk that is proved blank is ever formatted: no signature, nothing on or above it, in use nowhere, its first
+4 MiB and last 1 MiB zero. One that holds an accepted filesystem is mounted as it is. Everything else is refused.
 """
 
 from __future__ import annotations
