@@ -14,14 +14,15 @@ from implops.deploy import probes
 from implops.deploy.shell import SETTLED, STATE, q
 from implops.errors import StepError
 from implops.site import Host, Site
+from implops.units import format_size
 
-META = {"id": "mounts", "roles": "*", "needs": (), "timeout": 4200, "first": True}
+META = {"id": "mounts", "roles": "*", "needs": (), "timeout": 1800, "first": True}
 
 FSTAB = "/etc/fstab"
 # While a disk is being formatted: which one, and the UUID that it gets.
 NOTES = f"{STATE}/formatting"
 # Large disks on slow storage; a job of the host's own.
-FORMAT_SECONDS = 3600
+FORMAT_SECONDS = 900
 # Filesystem -> its package; the command (nothing is discarded: that takes long, and the disk is blank), how it is told
 # to go on over what it began, how it is given the UUID; in which order it is tested at boot.
 _MAKERS = {
@@ -122,13 +123,15 @@ def _seen(host: str, disk: dict[str, Any]) -> list[str]:
     found = ops.fact(f"{SETTLED} 2>/dev/null; {_look(disk)}look").split()
     if not found or found[0] == "bad":
         code, detail = (found[1], " ".join(found[2:])) if len(found) > 1 else ("unreadable", "?")
+        if code == "small":
+            detail = format_size(int(detail))
         raise StepError(
             f"recipe.mounts.{code}",
             host=host,
             device=disk["device"],
             mount=disk["mount"],
             found=detail or "—",
-            need=disk["need"],
+            need=format_size(disk["need"]),
             accepted=" ".join(disk["accepted"]),
         )
     return found
