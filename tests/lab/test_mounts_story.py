@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from power import environment, implops, write_site
+from power import environment, implops, leftovers, write_site
 
 from implops import lab
 from implops.site import Site
@@ -57,6 +57,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield site
     finally:
         implops("lab", "down", site.path, code=None)
+    assert not leftovers(site)
 
 
 def run(site: Site, script: str, code: int = 0) -> str:
