@@ -242,7 +242,9 @@ def folder(case):
     yield case.same(found, wanted, target=name)
     specs = [case.site.roles[role] for role in case.host.roles if role in case.site.roles]
     mounts = [path for one in specs for path, mount in one.mounts.items() if mount.separate and within(wanted, path)]
-    if mounts:
+    if mounts and (planned := case.coming(wanted)):
+        yield case.will_be_set(planned, "—", max(mounts, key=len), target="mount")
+    elif mounts:
         lies = case.fact(Disks).mount_of(found).target
         yield case.same(lies, max(mounts, key=len), target="mount")
 
@@ -257,7 +259,10 @@ def copies(case):
     if server.engine == "postgresql":
         yield from _archive(case, server)
     backup = case.site.backup
-    if backup is not None:
+    if backup is not None and (planned := case.coming(backup.repository.path, backup.repository.host)):
+        where = f"→ {backup.repository.host}:{backup.repository.path}"
+        yield case.will_be_set(planned, "—", f"≥ {format_size(2 * server.number('size'))}", target=where)
+    elif backup is not None:
         size, room = server.number("size"), case.fact(Disks, backup.repository.host).room(backup.repository.path)
         shown = case.good if room.free >= 2 * size else case.bad
         where = f"→ {backup.repository.host}:{backup.repository.path}"

@@ -65,6 +65,9 @@ def small(case):
     places = small_places(case.site, case.host)
     found = case.fact(SmallFiles).rate if places else {}
     for path in places:
+        if planned := case.coming(path):
+            yield case.will_be_set(planned, "—", "—", target=path)
+            continue
         one = found.get(path, Unknown("missing", path))
         if isinstance(one, Unknown):
             yield case.error(one.reason, target=path, detail=one.detail)

@@ -15,7 +15,9 @@ _LEAST_MICROS = 5
 def _each(case, found):
     """(directory, what was measured there), and an error for what was not."""
     for path, value in found.items():
-        if isinstance(value, Unknown):
+        if planned := case.coming(path):
+            yield path, None, case.will_be_set(planned, "—", "—", target=path)
+        elif isinstance(value, Unknown):
             yield path, None, case.error(value.reason, target=path, detail=value.detail)
         else:
             yield path, value, None

@@ -8,6 +8,7 @@ from implops.check.limits import Limit
 from implops.check.registry import check
 from implops.facts.software import Security
 from implops.facts.storage import Disks, declared, mounted_apart, within
+from implops.site import LOCAL_FS
 from implops.units import format_size
 
 _NEVER_FOR_DATA = ("nfs", "nfs4", "cifs", "smb3", "overlay", "tmpfs", "fuse", "9p")
@@ -30,21 +31,58 @@ def mounted(case):
         mount = disks.mount_of(path)
         if not spec.separate:
             yield case.good(f"{mount.target} {mount.fs}", "—", target=path)
+        elif path in case.host.disks and (fault := _unfit(case, path, spec)):
+            yield fault
         elif mount.target == path:
             yield case.good(f"{mount.source} {mount.fs}", path, target=path)
+        elif planned := case.planned("mount", path):
+            found = disks.devices[path].content or "0"
+            yield case.will_be_set(planned, f"{case.host.disks[path]} {found}", path, target=path)
         else:
             yield case.bad(mount.target, path, target=path, note="not_mounted")
+
+
+def _unfit(case, path, spec):
+    """Why the disk that the site file names cannot be put into use there; None when it can, or has been."""
+    disks, name = case.fact(Disks), case.host.disks[path]
+    one, accepted = disks.devices[path], [fs for fs in spec.fs if fs in LOCAL_FS] or list(LOCAL_FS)
+    on = disks.mount_of(path)
+
+    def bad(note, found, required="—"):
+        return case.bad(f"{name} {found}".strip(), required, target=path, note=note)
+
+    if one.kind != "block":
+        return bad("disk_missing" if one.kind == "missing" else "disk_no_block", "")
+    if one.use == path:
+        return None
+    if on.target == path:
+        return case.bad(on.source, name, target=path, note="disk_other")
+    if one.read_only:
+        return bad("disk_read_only", "ro", "rw")
+    if one.use:
+        return bad("disk_in_use", one.use)
+    if one.content not in ("", "?", *accepted):
+        return bad("disk_occupied", one.content, " / ".join(["0", *accepted]))
+    about = disks.directories.get(path)
+    if about is not None and about.entries:
+        return case.bad(about.first, "0", target=path, note="disk_hides")
+    return None
 
 
 @check("DSK02", "disk.size", unit="size")
 def size(case):
     """Paths that lie on one filesystem have to fit into it together."""
     disks, mounts = case.fact(Disks), _mounts(case)
+    on = {path: planned.name if (planned := case.coming(path)) else disks.mount_of(path).target for path in mounts}
     for path, spec in mounts.items():
-        on = disks.mount_of(path).target
-        beside = {other: one for other, one in mounts.items() if disks.mount_of(other).target == on}
+        beside = {other: one for other, one in mounts.items() if on[other] == on[path]}
         limit = Limit(sum(one.size for one in beside.values()), spec.want, "site")
-        room = disks.room(path).size
+        planned = case.coming(path)
+        # What is on a disk that is not mounted yet may be smaller than the disk; it cannot be larger.
+        room = disks.devices[planned.name].size if planned else disks.room(path).size
+        if planned and not room:
+            yield case.will_be_set(planned, "—", case.show(limit.need), target=path)
+            continue
         found = case.least(room, target=path, tolerance=True, limit=limit)
         if found.state == "fail" and len(beside) > 1:
             left = (room - sum(one.size for other, one in beside.items() if other != path)) // 10**9
@@ -59,6 +97,9 @@ def use(case):
     """How full: of a declared mount, and of the system's own filesystem."""
     disks = case.fact(Disks)
     for path in [*_mounts(case), "/"]:
+        if planned := case.coming(path):
+            yield case.will_be_set(planned, "—", "—", target=path)
+            continue
         room = disks.room(path)
         used = -(-room.used * 100 // (room.used + room.free)) if room.used + room.free else 100
         yield case.most(used, target=path)
@@ -68,6 +109,9 @@ def use(case):
 def inodes(case):
     disks = case.fact(Disks)
     for path in [*_mounts(case), "/"]:
+        if planned := case.coming(path):
+            yield case.will_be_set(planned, "—", "—", target=path)
+            continue
         room = disks.room(path)
         if room.inodes == 0:
             yield case.skip("inodes_as_needed", target=path)
@@ -82,6 +126,9 @@ def kind(case):
     if case.site.database and "db" in case.host.roles:
         paths.setdefault(case.site.database.data, [])
     for path, listed in paths.items():
+        if planned := case.coming(path):
+            yield case.will_be_set(planned, "—", " / ".join(listed) or "—", target=path)
+            continue
         found = disks.mount_of(path).fs
         if listed:
             yield (case.good if found in listed else case.bad)(found, " / ".join(listed), target=path)
@@ -99,6 +146,9 @@ def options(case):
         for path in (*paths, *_RUNS):
             paths[path] = paths.get(path, set()) | {"noexec"}
     for path, forbidden in paths.items():
+        if planned := case.coming(path):
+            yield case.will_be_set(planned, "—", "rw", target=path)
+            continue
         wrong = sorted(forbidden & disks.mount_of(path).options)
         shown = "exec" if forbidden == {"noexec"} else "rw"
         yield (case.bad(" ".join(wrong), shown, target=path) if wrong else case.good(shown, shown, target=path))
@@ -113,6 +163,9 @@ def persistent(case):
     disks = case.fact(Disks)
     fstab = {one.target: one.source for one in disks.fstab}
     for path, spec in _mounts(case).items():
+        if planned := case.coming(path):
+            yield case.will_be_set(planned, "—", "fstab UUID=", target=path)
+            continue
         if not spec.separate or disks.mount_of(path).target != path:
             continue
         source = fstab.get(path) or disks.units.get(path)
@@ -152,6 +205,9 @@ def empty(case):
             yield case.bad(told, "1", target=path, note="plan_conflict")
             continue
         if planned is None or case.post(planned):
+            continue
+        if mount := case.coming(path):
+            yield case.will_be_set(mount, "—", "0", target=path)
             continue
         about = disks.directories.get(path)
         if about is None or not about.readable:
@@ -212,6 +268,8 @@ _LOG_NAMES = ("wal", "pg_wal", "binlog", "redo")
 
 def _apart(case, data, other, *, warn):
     disks = case.fact(Disks)
+    if planned := case.coming(data) or case.coming(other):
+        return case.will_be_set(planned, "—", "≠", target=other)
     shown = f"{disks.mount_of(data).source} / {disks.mount_of(other).source}"
     apart = mounted_apart(disks, data, other)
     if apart is None:
@@ -226,6 +284,8 @@ def scheduler(case):
     disks = case.fact(Disks)
     bases = disks.bases
     for path in _mounts(case):
+        if case.coming(path):
+            continue
         for name in sorted(bases.get(disks.mount_of(path).source, ())):
             queue = disks.queues.get(name)
             if queue is not None:

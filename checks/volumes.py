@@ -12,6 +12,9 @@ def mounted(case):
     """A mount that declares options has them: hard against soft decides whether a write is lost."""
     disks = case.fact(Disks)
     for path, wanted in declared_options(case.site, case.host).items():
+        if planned := case.coming(path):
+            yield case.will_be_set(planned, "—", " ".join(wanted), target=path)
+            continue
         mount = disks.mount_of(path)
         if mount.target != path:
             yield case.bad(mount.target, path, target=path, note="not_mounted")

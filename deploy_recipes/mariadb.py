@@ -6,7 +6,7 @@ import hashlib
 from pathlib import PurePosixPath
 from typing import Any
 
-from implops.deploy import databases, probes
+from implops.deploy import databases, mounted, probes
 from implops.errors import StepError
 from implops.site import Host, Site
 
@@ -79,7 +79,7 @@ def _refuse(name: str, d: Any) -> None:
     """Never touch a database that is not ours, and never fill the root disk because a mount is missing."""
     from implops.deploy import ops
 
-    if d.mount and not ops.fact(f"mountpoint -q {d.mount} && echo yes; true"):
+    if d.mount and not mounted.there(d.mount, comes=d.disk):
         raise StepError("recipe.mariadb.no_mount", host=name, path=d.mount)
     if ops.fact(f"mountpoint -q {d.data} && echo yes; true"):
         raise StepError("recipe.mariadb.is_mount", host=name, path=d.data)

@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import PurePosixPath
 from typing import Any
 
-from implops.deploy import databases, probes, scram
+from implops.deploy import databases, mounted, probes, scram
 from implops.errors import StepError
 from implops.site import Host, Site
 
@@ -81,7 +81,7 @@ def _refuse(name: str, d: Any, conf: str) -> None:
     """Never touch a database that is not ours, and never fill the root disk because a mount is missing."""
     from implops.deploy import ops
 
-    if d.mount and not ops.fact(f"mountpoint -q {d.mount} && echo yes; true"):
+    if d.mount and not mounted.there(d.mount, comes=d.disk):
         raise StepError("recipe.postgresql.no_mount", host=name, path=d.mount)
     if ops.fact(f"mountpoint -q {d.data} && echo yes; true"):
         raise StepError("recipe.postgresql.is_mount", host=name, path=d.data)

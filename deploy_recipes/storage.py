@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from implops.backup import jobs, keys
-from implops.deploy import probes
+from implops.deploy import mounted, probes
 from implops.errors import StepError
 from implops.site import Host, Site
 
@@ -28,9 +28,11 @@ def sets(site: Site, host: Host) -> list[tuple[str, str, str]]:
 def params(site: Site, host: Host) -> dict[str, Any]:
     assert site.backup
     path = site.backup.repository.path
+    mount = site.mount_of(host, path)
     return {
         "path": path,
-        "mount": site.mount_of(host, path),
+        "mount": mount,
+        "disk": mount in host.disks,
         "folders": [jobs.place(site, one) for one in jobs.sources(site)],
         "keys": [[one.address, keys.public(site, one)] for one in jobs.sources(site)],
     }
@@ -42,7 +44,7 @@ def install() -> None:
     from implops.deploy import ops
 
     d = host.data
-    if d.mount and not ops.fact(f"mountpoint -q {d.mount} && echo yes; true"):
+    if d.mount and not mounted.there(d.mount, comes=d.disk):
         raise StepError("recipe.storage.no_mount", host=host.name, path=d.mount)
     ops.bounded_shell(
         f"useradd --system --user-group --no-create-home --home-dir {d.path} "

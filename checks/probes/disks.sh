@@ -70,3 +70,32 @@ for f in /etc/systemd/system/*.mount /run/systemd/system/*.mount; do
   kv unit "$w $v"; c=$((c+1))
 done
 kv unit# "$c"
+# Disks that are to be put into use: PATH KIND SIZE READ-ONLY USE SIGNATURE, as far as the login may look.
+c=0
+for x in $DEVICES; do
+  p=${x%%:*}; d=${x#*:}; k=block; z=0; w=0; u=-; f=-
+  if [ ! -e "$d" ]; then k=missing
+  elif [ ! -b "$d" ]; then k=other
+  else
+    t=$(stat -L -c '%t %T' "$d"); b=$((0x${t% *})):$((0x${t#* })); s=/sys/dev/block/$b
+    IFS= read -r z <"$s/size"; z=$((z * 512)); IFS= read -r w <"$s/ro"
+    set +f
+    for y in "$s"/*/partition "$s"/holders/*; do [ ! -e "$y" ] || u=children; done
+    set -f
+    while read -r y t v rest; do
+      [ "$v" != "$b" ] || [ "$u" = "$p" ] || { rest=${rest#* }; u=${rest%%" "*}; }
+    done </proc/self/mountinfo
+    if [ -r "$d" ] && have blkid && have cmp; then
+      v=$(within 8 blkid -p -o export "$d"); r=$?
+      case $r in
+        0) f=$(printf '%s\n' "$v" | sed -n 's/^TYPE=//p'); case $v in *PTTYPE=*) u=children;; esac; f=${f:-unknown};;
+        2) within 8 cmp -s -n 4194304 "$d" /dev/zero; r=$?
+           if [ $r = 0 ]; then within 8 cmp -s -n 1048576 -i $((z > 1048576 ? z - 1048576 : 0)):0 "$d" /dev/zero; r=$?; fi
+           case $r in 0) ;; 1) f=data;; *) f='?';; esac;;
+        *) f='?';;
+      esac
+    else f='?'; fi
+  fi
+  kv device "$p $k ${z:-0} ${w:-0} $u $f"; c=$((c+1))
+done
+kv device# "$c"

@@ -15,6 +15,7 @@ from implops.check.registry import Check
 from implops.facts.base import Fact, NotMeasured, Unknown
 from implops.facts.planned import Planned
 from implops.facts.settings import Settings
+from implops.facts.storage import Disks, within
 from implops.remote import AuthRefused, HostKeyRefused
 from implops.site import Host, Site
 from implops.units import measure
@@ -102,6 +103,16 @@ class Case:
     def left(self, planned: Planned) -> bool:
         """Whether it is of an installation of ours that was undone: data stay then."""
         return planned in self.scene.then.get((planned.host, planned.recipe), ()) and not self.post(planned)
+
+    def coming(self, path: str, host: str | None = None) -> Planned | None:
+        """The recipe that still has to mount the disk which a path will lie on: until then the path shows the disk of
+        the system.
+        """
+        mount = self.site.mount_of(self.site.hosts[host or self.host.name], path)
+        planned = self.planned("mount", mount, host)
+        if planned is None or self.post(planned):
+            return None
+        return None if within(self.fact(Disks, host).mount_of(path).target, mount) else planned
 
     @property
     def deployed(self) -> bool:

@@ -302,10 +302,11 @@ def _push(session: Session, open_: dict[str, Connection], bundle: Bundle, run: R
 
 
 def _back_up(session: Session) -> str | None:
-    """First run of the program's backup; the run's id, None for a site without ``backup:``."""
+    """First run of the program's backup; the run's id, None for a site that has nothing to back up."""
+    from implops.backup.jobs import sources
     from implops.backup.run import run as back_up
 
-    if session.site.backup is None:
+    if not sources(session.site):
         session.story(texts.say("deploy.no_backup"))
         return None
     with session.phase(texts.say("deploy.backing_up")):

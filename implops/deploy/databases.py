@@ -22,9 +22,11 @@ def params(site: Site, host: Host, recipe: str) -> dict[str, Any]:
         if not scram.acceptable(secret.reveal()):
             raise InputError(f"recipe.{recipe}.password", role=login.role)
         passwords[login.role] = secret
+    mount = site.mount_of(host, database.data)
     return {
         "data": database.data,
-        "mount": site.mount_of(host, database.data),
+        "mount": mount,
+        "disk": mount in host.disks,
         "address": host.address,
         "port": database.port,
         "max_connections": database.max_connections,

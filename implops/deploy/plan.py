@@ -114,6 +114,7 @@ def make(site: Site, recipes: dict[str, Recipe], turns: Sequence[Sequence[str]] 
     """The plan of a site. Raises KitError when recipes need each other in a circle.
 
     A need stands for the step of that recipe on the same host, or, where this host has none, on every host that has.
+    What comes first on a host (META["first"]) is waited for there only.
     ``turns``: hosts in batches; what interrupts the service (META["rolling"], the system itself) begins on a batch only
     when the system is good on the batch before.
     """
@@ -129,6 +130,8 @@ def make(site: Site, recipes: dict[str, Recipe], turns: Sequence[Sequence[str]] 
             for need in recipe.needs:
                 where = have.get(need, [])
                 needs += [f"{need}@{one}" for one in ([host] if host in where else where)]
+            if not recipe.first:
+                needs += [f"{one.id}@{host}" for one in list_ if one.first]
             if recipe.rolling:
                 before = next((turns[at - 1] for at, one in enumerate(turns) if at and host in one), [])
                 needs += [f"{one.id}@{name}" for name in before for one in chosen[name] if one.system]

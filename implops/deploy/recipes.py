@@ -4,7 +4,8 @@ A recipe file holds, besides its one-line docstring:
 
 ``META``                        ``{"id": NAME, "roles": ("app",) or "*", "needs": ("jdk",), "timeout": seconds}``;
                                 ``"system": True`` for the recipe that switches the business system's release,
-                                ``"rolling": True`` for one whose changes interrupt it: hosts take turns
+                                ``"rolling": True`` for one whose changes interrupt it: hosts take turns;
+                                ``"first": True`` for one that all others of its own host come behind
 ``wanted(site, host) -> bool``  optional: whether this site wants it on this host (the role is asked first)
 ``packages(site, host)``        optional: Debian packages, which the bundle brings
 ``sets(site, host)``            optional: ``[(kind, name, value)]``, what ``check`` need not find yet (facts/planned.py)
@@ -60,6 +61,7 @@ class Recipe:
     module: ModuleType
     system: bool = False
     rolling: bool = False
+    first: bool = False
 
     def _ask(self, name: str, default: Any, *arguments: Any) -> Any:
         function: Callable[..., Any] | None = getattr(self.module, name, None)
@@ -171,7 +173,8 @@ def _read(path: Path, base: Path | None) -> Recipe:
     needs, timeout = tuple(meta.get("needs", ())), int(meta.get("timeout", 600))
     system = bool(meta.get("system"))
     rolling = system or bool(meta.get("rolling"))
-    return Recipe(path.stem, path, tuple(roles), needs, timeout, templates, module, system, rolling)
+    first = bool(meta.get("first"))
+    return Recipe(path.stem, path, tuple(roles), needs, timeout, templates, module, system, rolling, first)
 
 
 # Our modules of operations.

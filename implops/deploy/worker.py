@@ -39,6 +39,7 @@ from pyinfra.context import ctx_host, ctx_state  # noqa: E402
 from implops import kit  # noqa: E402
 from implops.deploy import foreseen, ops, probes  # noqa: E402
 from implops.deploy.foreseen import Foreseen  # noqa: E402
+from implops.deploy.shell import inside  # noqa: E402
 from implops.errors import ImplopsError  # noqa: E402
 from implops.remote import Connection, ConnectionLost, connect  # noqa: E402
 from implops.secrets import Secret, redactor  # noqa: E402
@@ -317,7 +318,7 @@ class Worker:
         try:
             for command in self.state.ops[host][op].command_generator():
                 answer["status"] = "would_change"
-                answer["commands"].append(str(command)[:1000])
+                answer["commands"].append(inside(str(command))[:1000])
                 answer["files"] += [self._difference(host, one) for one in getattr(command, "files", ())]
         except FactUnknown as unknown:
             answer |= {"status": "unknown", "output": str(unknown)[:400]}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["package", "locale", "zone", "lang", "jdk", "user", "sysctl", "limit", "timesync", "resolver", "hosts",
-               "port", "directory", "service", "font", "name"]  # fmt: skip
+               "port", "directory", "service", "font", "name", "mount"]  # fmt: skip
 
 
 # The processes behind the account or name that a recipe declares for a port.

@@ -50,6 +50,20 @@ class Directory:
     first: str = ""
 
 
+@dataclass(frozen=True)
+class Device:
+    """A disk that is to be put into use. ``kind``: block, other, missing. ``use``: where it is mounted, "children" for
+    partitions and what is built on it, empty. ``content``: its filesystem or another signature, "data" without one,
+    empty when it is blank, "?" when the login may not look.
+    """
+
+    kind: str
+    size: int
+    read_only: bool
+    use: str
+    content: str
+
+
 def declared(site: Site, host: Host) -> dict[str, str]:
     """Path -> why the site needs it on this host: mounts of its roles, the database's data, the backup repository."""
     paths = {path: "mount" for role in host.roles if role in site.roles for path in site.roles[role].mounts}
@@ -77,11 +91,13 @@ class Disks(Fact, section="disks"):
     bases: dict[str, frozenset[str]] | Unknown  # mounted device -> the disks below it
     queues: dict[str, Queue] | Unknown  # disk -> how the kernel treats it
     units: dict[str, str] | Unknown  # target -> source of mount units
+    devices: dict[str, Device] | Unknown  # mount -> the disk that the site file names for it
 
     @classmethod
     def parameters(cls, site: Site, host: Host) -> dict[str, list[str]]:
         paths = declared(site, host)
-        return {"PATHS": list(dict.fromkeys([*paths, *SYSTEM])), "DIRS": list(paths)}
+        devices = [f"{path}:{device}" for path, device in host.disks.items()]
+        return {"PATHS": list(dict.fromkeys([*paths, *SYSTEM])), "DIRS": list(paths), "DEVICES": devices}
 
     @classmethod
     def read(cls, section: Section) -> Self:
@@ -93,6 +109,7 @@ class Disks(Fact, section="disks"):
             bases=attempt(lambda: {s: frozenset(names.split()) for s, names in section.pairs("base").items()}),
             queues=attempt(lambda: {disk: _queue(text) for disk, text in section.pairs("queue").items()}),
             units=attempt(lambda: section.pairs("unit")),
+            devices=attempt(lambda: {path: _device(text) for path, text in section.pairs("device").items()}),
         )
 
     def mount_of(self, path: str) -> Mount:
@@ -173,6 +190,14 @@ def _queue(text: str) -> Queue:
     rotational, _, choice = text.partition(" ")
     chosen = re.search(r"\[([^\]]+)\]", choice)
     return Queue(chosen[1] if chosen else choice, rotational == "1")
+
+
+def _device(text: str) -> Device:
+    words = text.split(" ")
+    if len(words) != 5 or words[0] not in ("block", "other", "missing"):
+        raise NotMeasured(Unknown("garbled", "device"))
+    kind, size, read_only, use, content = words
+    return Device(kind, to_int(size, "device"), read_only == "1", use.removeprefix("-"), content.removeprefix("-"))
 
 
 def _directory(value: str) -> Directory:

@@ -36,7 +36,6 @@ _NAMESPACES = (
 _SCRIPT = r"""main() {
 set -eu
 umask 022
-for group in @GROUPS@; do echo 0 >"$group/cgroup.procs"; done
 cd @NS@
 mount -t tmpfs -o size=1m,mode=755 tmpfs .
 cd @NS@
@@ -60,10 +59,25 @@ if [ ! -e disk/seeded ]; then
     sync -f disk
 fi
 @DISKS@
+# A blank disk is a file on the host's own disk, so what it has not flushed is lost with the power like everything else.
+# Somebody has to hold its loop device until the host takes it, and the kernel frees it when the last one lets go.
+raw() {
+    [ -e "disk/$1" ] || truncate -s "$2" "disk/$1"
+    device=$(losetup --find --show "disk/$1")
+    exec 9<"$device"
+    sleep infinity <&9 9<&- &
+    losetup -d "$device"
+    exec 9<&-
+    # libblkid looks for a UUID under the names that the kernel gives.
+    binds="$binds --bind=$device:$3 --bind=$device"
+}
+binds=
+@RAW@
 # systemd-nspawn leaves locks and sockets in /run when it is killed: let them end with this namespace.
 mkdir -p /run/systemd/nspawn
 mount -t tmpfs -o mode=755 tmpfs /run/systemd/nspawn
-exec systemd-nspawn @NSPAWN@
+for group in @GROUPS@; do echo 0 >"$group/cgroup.procs"; done
+exec systemd-nspawn @NSPAWN@ $binds
 }
 main </dev/null
 """
@@ -133,6 +147,10 @@ def _script(plan: Plan, place: Place, base: Path, account: str) -> str:
         disks.append(f"mkdir data{number}; disk ../{disk.image.name} data{number}")
         source = re.sub(r"([\\:])", r"\\\1", str(namespace / f"data{number}"))
         binds.append(f"--bind={source}:{disk.path}")
+    raws = [
+        shlex.join(["raw", f"raw{number}.img", str(raw.size), raw.device.replace(":", "\\:")])
+        for number, raw in enumerate(place.raw)
+    ]
     options = [
         "--quiet", "--boot", "--register=no", "--keep-unit", "--settings=no", "--console=pipe",
         "--resolv-conf=off", "--timezone=off", "--link-journal=no",
@@ -145,6 +163,7 @@ def _script(plan: Plan, place: Place, base: Path, account: str) -> str:
         "BASE": shlex.quote(str(base)),
         "ACCOUNT": account,
         "DISKS": "\n".join(disks),
+        "RAW": "\n".join(raws),
         "NSPAWN": shlex.join(options),
     }
     return re.sub(r"@([A-Z]+)@", lambda match: values[match[1]], _SCRIPT)
@@ -186,10 +205,12 @@ def leader(state: State, name: str) -> int:
 
 
 def _child(pid: int | None) -> int | None:
-    """The only child of a process: unshare's is systemd-nspawn, whose is the host's number 1."""
+    """The youngest child of a process: unshare's is systemd-nspawn, whose is the host's number 1. (Those that hold its
+    raw disks are older.)
+    """
     with contextlib.suppress(OSError):
         found = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
-        return int(found[0]) if found else None
+        return int(found[-1]) if found else None
     return None
 
 

@@ -37,6 +37,14 @@ class Disk:
 
 
 @dataclass(frozen=True)
+class Raw:
+    """A blank block device: its name in the host, its size in bytes."""
+
+    device: str
+    size: int
+
+
+@dataclass(frozen=True)
 class Place:
     """Where one host of the lab lives on this machine."""
 
@@ -46,6 +54,7 @@ class Place:
     release: str
     folder: Path
     disks: tuple[Disk, ...]
+    raw: tuple[Raw, ...] = ()
 
     @property
     def name(self) -> str:
@@ -55,7 +64,8 @@ class Place:
     def shape(self) -> str:
         """What cannot change in the site file while the host exists."""
         about = (f"{self.host.address}:{self.port}", self.release)
-        return " ".join((*about, *(f"{disk.path}={disk.size}" for disk in self.disks)))
+        return " ".join((*about, *(f"{disk.path}={disk.size}" for disk in self.disks),
+                         *(f"{raw.device}={raw.size}" for raw in self.raw)))  # fmt: skip
 
     @property
     def link(self) -> str:
@@ -111,6 +121,7 @@ def of(site: Site) -> Plan:
             disks=tuple(
                 Disk(path, size, home / f"data{number}.img") for number, (path, size) in enumerate(disks.items())
             ),
+            raw=tuple(Raw(device, size) for device, size in site.lab.raw.get(name, {}).items()),
         )
     return Plan(
         site=site,

@@ -21,6 +21,7 @@ PACKAGES = {
     "nsenter": "util-linux",
     "setpriv": "util-linux",
     "mount": "mount",
+    "losetup": "mount",
     "tar": "tar",
 }
 # mmdebstrap checks the archive's signature with it; on Debian itself apt has brought it already.

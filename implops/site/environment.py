@@ -11,6 +11,7 @@ from implops.site.fields import (
     AbsolutePath,
     Address,
     Days,
+    Device,
     Domain,
     GroupName,
     HostName,
@@ -57,6 +58,8 @@ class Host(Part):
     port: Port | None = None
     # Software of ours is there already and is meant to be (OS12).
     existing: bool = False
+    # Mount -> the disk that is put into use there: formatted when nothing is on it (deploy_recipes/mounts.py).
+    disks: dict[AbsolutePath, Device] = Field(default_factory=dict)
     _name: str = PrivateAttr("")
 
     @property
@@ -85,6 +88,10 @@ class NeedWantCount(Part):
     want: Annotated[int, Field(ge=1, le=4096)] | None = None
 
 
+# What a disk can be formatted with; the first one that a mount names is taken.
+LOCAL_FS = ("xfs", "ext4")
+
+
 class Mount(Part):
     size: Size
     want: Size | None = None
@@ -92,6 +99,11 @@ class Mount(Part):
     separate: bool = True
     # What the mount must show (STO01); matters for shares: hard, vers=4.2.
     options: list[MountOption] = Field(default_factory=list)
+
+    @property
+    def made_as(self) -> str:
+        """What a blank disk for it is formatted with; empty where it is none of this host's own."""
+        return next((one for one in self.fs if one in LOCAL_FS), "") if self.fs else "ext4"
 
 
 class RoleSpec(Part):
@@ -188,7 +200,9 @@ class Lab(Part):
     release: Literal["bookworm", "trixie"] = "bookworm"
     # Hosts that run another release than the rest.
     releases: dict[str, Literal["bookworm", "trixie"]] = Field(default_factory=dict)
+    # Mounted before anything else comes; `raw` ones are blank block devices of that name.
     disks: dict[str, dict[AbsolutePath, Size]] = Field(default_factory=dict)
+    raw: dict[str, dict[Device, Size]] = Field(default_factory=dict)
 
     def release_of(self, host: str) -> str:
         return self.releases.get(host, self.release)

@@ -52,6 +52,10 @@ def _own_folder(path: str) -> str:
 
 # A folder that a recipe makes and gives to an account.
 OwnFolder = Annotated[AbsolutePath, AfterValidator(_own_folder)]
+# A block device by any of its names; /dev/disk/by-id and by-path have colons, /dev/mapper has what users chose.
+Device = Annotated[
+    str, _form("device", r"/dev(/(?!\.)[A-Za-z0-9._:+@=-]+)+", "/dev/disk/by-id/scsi-36000c29f8e /dev/vg0/data")
+]
 UrlPath = Annotated[str, _form("url", r"/[A-Za-z0-9._~/%?&=+-]*", "/his/login")]
 # A path inside a release: never absolute, never upwards.
 InsidePath = Annotated[

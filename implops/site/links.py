@@ -10,6 +10,7 @@ from typing import Protocol
 
 from implops.errors import SiteError
 from implops.site import releases
+from implops.site.environment import LOCAL_FS
 from implops.site.model import Site
 from implops.site.part import ROLES
 from implops.site.software import MODULE_KINDS
@@ -43,6 +44,7 @@ def check_links(site: Site, refuse: Refuse) -> None:
     for rule in (
         _addresses,
         _roles,
+        _disks,
         _accounts,
         _flows,
         _names,
@@ -94,6 +96,21 @@ def _roles(site: Site, hosts: list[str], refuse: Refuse) -> None:
             pair = getattr(spec, word)
             if pair is not None and pair.want is not None and pair.want < pair.need:
                 raise refuse("want_below_need", ("roles", role, word, "want"))
+
+
+def _disks(site: Site, hosts: list[str], refuse: Refuse) -> None:
+    for name, host in site.hosts.items():
+        mounts, taken = site.mounts_of(host), dict[str, str]()
+        own = [path for path, spec in mounts.items() if spec.separate]
+        for path, device in host.disks.items():
+            where = ("hosts", name, "disks", path)
+            if path not in own:
+                raise refuse("disk_no_mount", where, value=path, known=_near(path, own) or "—")
+            if mounts[path].fs and not mounts[path].made_as:
+                raise refuse("disk_fs", where, value=path, fs=" ".join(mounts[path].fs), known=" ".join(LOCAL_FS))
+            if device in taken:
+                raise refuse("disk_twice", where, value=device, other=taken[device])
+            taken[device] = path
 
 
 def _accounts(site: Site, hosts: list[str], refuse: Refuse) -> None:
@@ -277,7 +294,7 @@ def _lab(site: Site, hosts: list[str], refuse: Refuse) -> None:
         address = ipaddress.IPv4Address(host.address)
         if address not in network or int(address) - int(network.network_address) in (0, 1, 255):
             raise refuse("not_in_lab", ("hosts", name, "address"), value=host.address, network=network)
-    for key in ("disks", "releases"):
+    for key in ("disks", "raw", "releases"):
         for name in getattr(site.lab, key):
             if name not in site.hosts:
                 raise refuse("no_such_host", ("lab", key, name), value=name, known=_near(name, hosts))

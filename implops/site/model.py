@@ -18,6 +18,7 @@ from implops.site.environment import (
     Host,
     Lab,
     Mend,
+    Mount,
     Project,
     RoleSpec,
     Share,
@@ -113,10 +114,14 @@ class Site(Part):
         # Paths are resolved against the folder of the site file, which may move between the check and the deploy.
         return hashlib.sha256(data.replace(str(self.base), ".").encode()).hexdigest()
 
+    def mounts_of(self, host: Host) -> dict[str, Mount]:
+        """The mounts that the host's roles declare."""
+        specs = [self.roles[role] for role in host.roles if role in self.roles]
+        return {place: mount for spec in specs for place, mount in spec.mounts.items()}
+
     def mount_of(self, host: Host, path: str) -> str:
         """The declared mount of its own that a path of the host lies on, or empty."""
-        specs = [self.roles[role] for role in host.roles if role in self.roles]
-        mounts = [place for spec in specs for place, mount in spec.mounts.items() if mount.separate]
+        mounts = [place for place, mount in self.mounts_of(host).items() if mount.separate]
         return max((one for one in mounts if PurePosixPath(path).is_relative_to(one)), key=len, default="")
 
     @property

@@ -134,6 +134,19 @@ def _with(site: Site, **changed: Any) -> Site:
     return made
 
 
+def test_a_disk_that_is_still_to_be_mounted_is_not_judged_by_that_of_the_system(site: Site) -> None:
+    root = Mount("/dev/sda1", "/", "ext4", frozenset())
+    bare = fact(Disks, mounts=(root,), rooms={"/backup/his": Room("/dev/sda1", "/", GIB, GIB, 1, 0, 0)})
+    seen = {
+        name: Seen(site.hosts[name], facts={Server: build(Server, answer(POSTGRESQL)), Disks: bare})
+        for name in ("db1", "sto1")
+    }
+    plans = [Planned("mounts", "sto1", "mount", "/backup", "/dev/vdb"), Planned("mounts", "db1", "mount", "/data", "x")]
+    verdicts = judge(Scene(site, seen, [*PLAN, *plans], DONE, Limits(site, CHECKS)), CHECKS, ["DB12", "DB13"])
+    told = {one.result.target: (one.state, one.result.note) for one in verdicts if one.host == "db1"}
+    assert told["mount"] == told["→ sto1:/backup/his"] == ("info", "will_be_set")
+
+
 def test_a_healthy_server_of_either_engine_passes_everything(site: Site) -> None:
     for found in (judged(site, POSTGRESQL), judged(mariadb(site), MARIADB, engine="mariadb")):
         assert {one.id for one in found} >= {f"DB{number:02d}" for number in range(1, 14)} - {"DB09"}
