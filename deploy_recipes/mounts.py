@@ -150,7 +150,7 @@ def install() -> None:
     from implops.deploy import ops
 
     d = host.data
-    ops.install(d.packages, d.bundle, name="recipe.mounts.packages")
+    ops.install(d.packages, name="recipe.mounts.packages")
     text = _fstab()
     # Everything is looked at before the first byte is written.
     seen = [_seen(host.name, disk) for disk in d.disks]
