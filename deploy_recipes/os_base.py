@@ -82,6 +82,16 @@ def params(site: Site, host: Host) -> dict[str, Any]:
     }
 
 
+def files(site: Site, host: Host) -> dict[str, str | tuple[str, ...]]:
+    return {
+        "zone": "/etc/timezone",
+        "hosts": "/etc/hosts",
+        "ntp": (CHRONY, TIMESYNCD),
+        "sysctl": SYSCTL,
+        "accounts": LIMITS_D,
+    }
+
+
 def _key(path: Path) -> str:
     """One public key of OpenSSH, as its file has it."""
     try:

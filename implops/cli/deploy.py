@@ -124,6 +124,7 @@ def _locked(
     passed: list[Passed], release_sha256: str,
 ) -> int:  # fmt: skip
     from implops import lock
+    from implops.bundle import source
     from implops.cli.forms import emit
     from implops.deploy import hosts as reached
     from implops.deploy import parameters
@@ -167,6 +168,8 @@ def _locked(
                     "upgrade": before.upgrade,
                     "changes_data": before.changes_data,
                     "parameters": parameters.of(made, parameters.key(site.state)),
+                    "files": parameters.files(made),
+                    "source": source(site, bundle),
                     "recipes": {step.recipe.id: step.recipe.digest() for step in made.steps},
                     "access": [{"url": base_url(site, host), "host": host.name} for host in site.with_role("app")]
                     if site.web or (site.system and site.system.port)
