@@ -11,11 +11,18 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from implops.deploy.shell import File, plain
+from implops.deploy.shell import INSTALLING, STATE, File, plain
 from implops.secrets import redactor
 
 # Of one operation; of one command its beginning and, for what a script comes to, its end.
 COMMANDS, FILES, HEAD, TAIL = 8, 64, 300, 500
+# What our operations add and nobody looks for: the places of apt's files, the note of what a unit has read, how a unit
+# says why it did not start; of an installation only the packages count.
+_CUT = "…"
+_OPTION = re.compile(r" -o (?:Dir|APT|Acquire|DPkg|Dpkg)::\S+")
+_NOTE = re.compile(rf" && mkdir -p {STATE}/applied && echo \w+ > .*", re.DOTALL)
+_LAST_WORDS = re.compile(r"(?:\{ true; \} && )?\{ (systemctl [^|]*) \|\| \{ journalctl [^}]*; false; \}; \}")
+_PACKAGES = re.compile(r"apt-get [^|<>&;]* install -- [^<]*(?= </dev/null)")
 # Something encoded: not for people, and it might hold what the redactor cannot know in this form.
 _BODY = re.compile(r"[A-Za-z0-9+/]{100,}={0,2}")
 
@@ -24,9 +31,9 @@ def recorded(sent: Sequence[Any]) -> dict[str, Any]:
     """``commands`` as ``{text, cut, sha256}``, ``files`` as ``{path, mode, owner, sha256}``, ``more``: how many of both
     were left out. A key is missing where there is nothing.
 
-    A command that brings files to their content (``.files``) stands as these files. ``sha256`` is that of the whole
-    (redacted) command where characters were ``cut``, and of a file that everybody may read: another's would tell
-    whoever guesses a password in it that the guess is right.
+    A command that brings files to their content (``.files``) stands as these files. ``cut``: so many characters of the
+    (redacted) command are not shown, ``sha256`` is that of the whole then; of a file it is there where everybody may
+    read it: another's would tell whoever guesses a password in it that the guess is right.
     """
     files = [_file(one) for command in sent for one in getattr(command, "files", ())]
     commands = [_command(str(one)) for one in sent if not getattr(one, "files", ())]
@@ -37,10 +44,20 @@ def recorded(sent: Sequence[Any]) -> dict[str, Any]:
 
 def _command(text: str) -> dict[str, Any]:
     text = _BODY.sub("…", _blanked(plain(text)))
-    if len(text) <= HEAD + TAIL:
+    shown = _gist(text)
+    if len(shown) > HEAD + TAIL:
+        shown = f"{shown[:HEAD]} {_CUT} {shown[-TAIL:]}"
+    if shown == text:
         return {"text": text, "cut": 0, "sha256": ""}
     sha256 = hashlib.sha256(text.encode()).hexdigest()
-    return {"text": f"{text[:HEAD]} … {text[-TAIL:]}", "cut": len(text) - HEAD - TAIL, "sha256": sha256}
+    return {"text": shown, "cut": len(text) - len(shown), "sha256": sha256}
+
+
+def _gist(text: str) -> str:
+    text = _LAST_WORDS.sub(r"\1", _NOTE.sub(f" {_CUT}", _OPTION.sub("", text)))
+    if INSTALLING in text and (found := _PACKAGES.search(text)):
+        return f"{_CUT} {found[0]} {_CUT}"
+    return text
 
 
 def _blanked(text: str) -> str:

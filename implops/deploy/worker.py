@@ -50,11 +50,27 @@ class Watch(BaseStateCallback):
     def __init__(self, worker: "Worker") -> None:
         self.worker = worker
         self.began: dict[tuple[str, str], float] = {}
+        self.ended: dict[tuple[str, str], float] = {}
 
     def operation_host_start(self, state: State, host: PyinfraHost, op_hash: str) -> None:
         if self.worker.stopping:
             raise Stopped(host.name)
         self.began[host.name, op_hash] = time.monotonic()
+
+    def operation_host_success(self, state: State, host: PyinfraHost, op_hash: str, retry_count: int = 0) -> None:
+        self.ended[host.name, op_hash] = time.monotonic()
+
+    def operation_host_error(
+        self, state: State, host: PyinfraHost, op_hash: str, retry_count: int = 0, max_retries: int = 0
+    ) -> None:
+        self.ended[host.name, op_hash] = time.monotonic()
+
+    def took(self, host: PyinfraHost, op_hash: str) -> int:
+        """Milliseconds; of an operation that has not come to its end, until now."""
+        name = (host.name, op_hash)
+        if name not in self.began:
+            return 0
+        return round((self.ended.get(name, time.monotonic()) - self.began[name]) * 1000)
 
 
 class Worker:
@@ -236,7 +252,6 @@ class Worker:
             return
         meta = self.state.ops[host][op].operation_meta
         name = sorted(self.state.op_meta[op].names)[0]
-        began = self.watch.began.get((host.name, op))
         if not meta.is_complete():
             status, out = "unfinished", ""
         else:
@@ -246,8 +261,7 @@ class Worker:
             answer[status] += 1
         elif error is not None and not error["detail"]:
             error["detail"], error["op"] = out, name
-        ms = round((time.monotonic() - began) * 1000) if began else 0
-        ran = commands.recorded(host.connector.sent.pop(op, []))
+        ms, ran = self.watch.took(host, op), commands.recorded(host.connector.sent.pop(op, []))
         self.say(event="op", step=order["step"], op=name, status=status, ms=ms, output=out, **ran)
 
     def _verify(self, connection: Connection, order: dict[str, Any], answer: dict[str, Any], *, patient: bool) -> None:
