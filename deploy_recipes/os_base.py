@@ -83,13 +83,14 @@ def params(site: Site, host: Host) -> dict[str, Any]:
 
 
 def files(site: Site, host: Host) -> dict[str, str | tuple[str, ...]]:
-    return {
-        "zone": "/etc/timezone",
-        "hosts": "/etc/hosts",
-        "ntp": (CHRONY, TIMESYNCD),
-        "sysctl": SYSCTL,
-        "accounts": LIMITS_D,
-    }
+    found: dict[str, str | tuple[str, ...]] = {"zone": "/etc/timezone", "hosts": "/etc/hosts"}
+    if host.address not in site.time.ntp:
+        found["ntp"] = (CHRONY, TIMESYNCD)
+    if _sysctl(host):
+        found["sysctl"] = SYSCTL
+    if _accounts(site, host):
+        found["accounts"] = LIMITS_D
+    return found
 
 
 def _key(path: Path) -> str:

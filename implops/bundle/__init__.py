@@ -1,8 +1,7 @@
 """Everything a site needs in one file, for hosts without a network: build, verify, push, install from it.
 
 ``build(site, packages, artifacts(site), say) -> Bundle`` · ``verify(path) -> Bundle`` · ``latest(site) -> path`` ·
-``trusted(site) -> Bundle`` · ``signer(site, bundle)`` · ``source(site, bundle)`` ·
-``diff(old, new)`` ·
+``trusted(site) -> Bundle`` · ``signer(site, bundle)`` · ``source(site, bundle)`` · ``diff(old, new)`` ·
 ``look(connection, bundle, host)`` · ``push(connection, bundle, host, say) -> Pushed`` ·
 ``simulate(connection, packages) -> [Change]`` ·
 ``install_command(packages)``: shell for a recipe. On the target: ``/var/lib/implops/bundle/{apt,files}``.

@@ -15,13 +15,14 @@ from implops.deploy.shell import INSTALLING, STATE, File, plain
 from implops.secrets import redactor
 
 # Of one operation; of one command its beginning and, for what a script comes to, its end.
-COMMANDS, FILES, HEAD, TAIL = 8, 64, 300, 500
-# What our operations add and nobody looks for: the places of apt's files, the note of what a unit has read, how a unit
-# says why it did not start; of an installation only the packages count.
+COMMANDS, FILES, HEAD, TAIL = 8, 64, 400, 240
+# What our operations add and nobody looks for: the places of apt's files, the notes of what a unit has read and of
+# what its logs hold, how it says why it did not start; of an installation only the packages count.
 _CUT = "…"
 _OPTION = re.compile(r" -o (?:Dir|APT|Acquire|DPkg|Dpkg)::\S+")
 _NOTE = re.compile(rf" && mkdir -p {STATE}/applied && echo \w+ > .*", re.DOTALL)
-_LAST_WORDS = re.compile(r"(?:\{ true; \} && )?\{ (systemctl [^|]*) \|\| \{ journalctl [^}]*; false; \}; \}")
+_LAST_WORDS = re.compile(r"(?:\{ true; \} && )?\{ (systemctl .*?) \|\| \{ journalctl [^}]*; false; \}; \}", re.DOTALL)
+_LOGS = re.compile(rf"\{{ mkdir -p {STATE}/applied; .*?; \}}(?= && systemctl start )", re.DOTALL)
 _PACKAGES = re.compile(r"apt-get [^|<>&;]* install -- [^<]*(?= </dev/null)")
 # Something encoded: not for people, and it might hold what the redactor cannot know in this form.
 _BODY = re.compile(r"[A-Za-z0-9+/]{100,}={0,2}")
@@ -54,7 +55,8 @@ def _command(text: str) -> dict[str, Any]:
 
 
 def _gist(text: str) -> str:
-    text = _LAST_WORDS.sub(r"\1", _NOTE.sub(f" {_CUT}", _OPTION.sub("", text)))
+    text = _NOTE.sub(f" {_CUT}", _LOGS.sub(_CUT, _OPTION.sub("", text)))
+    text = _LAST_WORDS.sub(r"\1", text)
     if INSTALLING in text and (found := _PACKAGES.search(text)):
         return f"{_CUT} {found[0]} {_CUT}"
     return text

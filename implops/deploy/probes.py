@@ -30,7 +30,7 @@ class Probe:
 def active(unit: str, *, stable_s: int = 2, deadline_s: int = 60) -> Probe:
     """The systemd unit is active, and stays so without being started again."""
     name = shlex.quote(unit)
-    return Probe(f"systemd:{unit}", f"systemctl is-active -q {name} && {since(name)}", deadline_s, stable_s)
+    return Probe(f"systemd:{unit}", f"systemctl is-active {name} && {since(name)}", deadline_s, stable_s)
 
 
 def since(*units: str) -> str:

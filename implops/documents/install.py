@@ -219,11 +219,14 @@ def _parameters(frame: Frame) -> Table | None:
     now = _last(frame).get("parameters")
     if not now:
         return None
+    found = changes(frame, now)
+    # On a first installation there is nothing old, and the files get the room.
+    old_width = 2.2 if any(old for _, _, old, _ in found) else 0.6
     described = columns(
-        frame, ("parameter", 2.2, ""), ("old", 2.6, ""), ("new", 2.6, ""), ("step_host", 2, ""), ("file", 2.8, "")
+        frame, ("parameter", 2, ""), ("old", old_width, ""), ("new", 2.6, ""), ("step_host", 2, ""), ("file", 3.2, "")
     )
     rows: list[Row] = []
-    for step, name, old, new in changes(frame, now):
+    for step, name, old, new in found:
         recipe, _, host = step.partition("@")
         rows.append(
             (mono(name), mono(old), mono(new), f"{host} {named(frame, recipe)}", mono(_file(frame, step, name)))

@@ -17,7 +17,7 @@ def sources(frame: Frame, starts: list[dict[str, Any]]) -> Table:
     """``starts``: what the run recorded each time that it was begun; one bundle is told once."""
     described = columns(
         frame, ("medium", 2.4, ""), ("content", 1.3, ""), ("source", 3.2, ""), ("dated", 1.9, ""),
-        ("size", 0.8, "right"), ("sha256", 1.5, ""), ("signature", 2.4, ""),
+        ("size", 0.8, "right"), ("sha256", 1.85, ""), ("signature", 2.1, ""),
     )  # fmt: skip
     rows: list[Row] = []
     for one in {one["bundle_sha256"]: one for one in starts}.values():

@@ -14,10 +14,8 @@ _STATES: dict[str, State] = {
     "good": "pass", "kept": "pass", "failed": "fail", "lost": "error", "unknown": "error", "blocked": "skip",
 }  # fmt: skip
 _OPS: dict[str, State] = {"changed": "pass", "failed": "fail", "unfinished": "error"}
-# Of one kind of question so many objects are named; of those that did not hold so many with what they said.
+# Of one kind of question so many objects are named, and so many answers are printed, each so long.
 _NAMED, _SAID = 3, 120
-# Of a command on paper: its beginning, and its end, which says what a script comes to.
-_HEAD, _TAIL = 160, 240
 
 
 def columns(frame: Frame, *described: tuple[str, float, str]) -> tuple[Column, ...]:
@@ -41,12 +39,14 @@ def steps(frame: Frame, title: str) -> Table:
     rows: list[Row] = []
     for number, event in enumerate(frame.of_kind("step.finished"), start=1):
         step = event.payload
+        begun = step["state"] != "blocked"
         word = frame.say(f"deploy.state.{step['state']}")
         evidence = [one for op in _ops(frame, event) for one in op.evidence]
         rows.append((
             str(number), clock(event.time), step["host"], named(frame, step["recipe"]), _done(frame, event),
-            _expected(frame, _wanted(frame, event)), _actual(frame, event), str(step["changed"]),
-            duration(step["ms"]), Cell(word, state=_STATES[step["state"]]),
+            _expected(frame, _wanted(frame, event)), _actual(frame, event),
+            str(step["changed"]) if begun else "—", duration(step["ms"] if begun else None),
+            Cell(word, state=_STATES[step["state"]]),
             mono(evidence[-1][:8] + (f" +{len(evidence) - 1}" if len(evidence) > 1 else "") if evidence else None),
             event.operator,
         ))  # fmt: skip
@@ -57,8 +57,8 @@ def steps(frame: Frame, title: str) -> Table:
 def commands(frame: Frame, title: str) -> Table | None:
     """What the operations that changed something ran on the hosts, and the files that they wrote."""
     described = columns(
-        frame, ("no", 0.35, "right"), ("host", 0.6, ""), ("step", 1.2, ""), ("op", 2.2, ""), ("command", 8.6, ""),
-        ("took", 0.6, "right"), ("result", 0.8, ""),
+        frame, ("no", 0.5, "right"), ("host", 0.6, ""), ("step", 1.2, ""), ("op", 2, ""), ("command", 8.6, ""),
+        ("took", 0.8, "right"), ("result", 0.8, ""),
     )  # fmt: skip
     rows: list[Row] = []
     for number, event in enumerate(frame.of_kind("step.finished"), start=1):
@@ -76,14 +76,12 @@ def commands(frame: Frame, title: str) -> Table | None:
 
 
 def _file(file: dict[str, Any]) -> str:
-    sha256 = f" sha256:{file['sha256'][:16]}" if file["sha256"] else ""
-    return f"→ {file['path']} {file['mode']} {file['owner']}{sha256}"
+    return f"→ {file['path']} {file['mode']} {file['owner']} {file['sha256'][:16]}".rstrip()
 
 
 def _command(command: dict[str, Any]) -> str:
     # On one line: what a script is laid out like says nothing here.
-    lines = " ⏎ ".join(line.strip() for line in command["text"].splitlines() if line.strip())
-    return lines if len(lines) <= _HEAD + _TAIL else f"{lines[:_HEAD]} … {lines[-_TAIL:]}"
+    return " ⏎ ".join(line.strip() for line in command["text"].splitlines() if line.strip())
 
 
 def _op_name(frame: Frame, op: dict[str, Any]) -> str:
@@ -118,19 +116,17 @@ def _actual(frame: Frame, event: Event) -> str:
     if not probes:
         return frame.say("form_install.not_asked_yet") if _wanted(frame, event) else "—"
     bad = [one for one in probes if one["state"] != "ok"]
-    lines = [f"{SIGNS['fail']} {_expected(frame, [one['id']])}{_said(frame, one)}" for one in bad[:_NAMED]]
-    good = len(probes) - len(bad)
-    if len(bad) > _NAMED:
-        lines.append(frame.say("form_install.more_bad", count=len(bad) - _NAMED))
-    if good:
-        lines.append(frame.say("form_install.rest_held" if bad else "form_install.all_held", count=good))
+    if not bad:
+        return frame.say("form_install.held" if len(probes) == 1 else "form_install.all_held", count=len(probes))
+    lines = [f"{SIGNS['fail']} {line}" for line in _expected(frame, [one["id"] for one in bad]).splitlines()]
+    said = list(dict.fromkeys(one["said"] for one in bad if one.get("said")))
+    lines += [frame.say("form_install.it_said", said=one[:_SAID]) for one in said[:_NAMED]]
+    # A record of before the answers were kept one by one says nothing about them.
+    if not said and "said" in bad[0]:
+        lines.append(frame.say("form_install.nothing_said"))
+    if len(bad) < len(probes):
+        lines.append(frame.say("form_install.rest_held", count=len(probes) - len(bad)))
     return "\n".join(lines)
-
-
-def _said(frame: Frame, probe: dict[str, Any]) -> str:
-    if "said" not in probe:
-        return ""
-    return frame.say("form_install.it_said", said=probe["said"][:_SAID] or frame.say("form_install.nothing_said"))
 
 
 def _starts(frame: Frame, event: Event) -> list[Event]:
