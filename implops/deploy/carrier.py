@@ -88,7 +88,8 @@ class Carrier(BaseConnector):
             leave()
 
     def _sent(self, command: Any) -> None:
-        self.sent.setdefault(self.host.executing_op_hash or "", []).append(command)
+        op = self.host.nested_executing_op_hash or self.host.executing_op_hash
+        self.sent.setdefault(op or "", []).append(command)
 
     @staticmethod
     def make_names_data(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from implops import texts
@@ -13,7 +14,7 @@ Row = tuple[Cell | str, ...]
 _STATES: dict[str, State] = {
     "good": "pass", "kept": "pass", "failed": "fail", "lost": "error", "unknown": "error", "blocked": "skip",
 }  # fmt: skip
-_OPS: dict[str, State] = {"changed": "pass", "failed": "fail", "unfinished": "error"}
+_OPS: dict[str, State] = {"changed": "pass", "same": "skip", "failed": "fail", "unfinished": "error"}
 # Of one kind of question so many objects are named, and so many answers are printed, each so long.
 _NAMED, _SAID = 3, 120
 
@@ -29,6 +30,31 @@ def named(frame: Frame, recipe: str) -> str:
     return texts.find(f"recipe.{recipe}.title", frame.language) or recipe
 
 
+@dataclass
+class _Carried:
+    """One time that a step was carried out: how it ended, what was to hold then, its operations in their order."""
+
+    event: Event
+    expected: list[str]
+    ops: list[Event]
+
+
+def _carried(frame: Frame) -> list[_Carried]:
+    found, expected, ops = [], dict[str, list[str]](), dict[str, list[Event]]()
+    for event in frame.events:
+        if event.kind == "step.started":
+            step = event.payload["step"]
+            # A record of an older version names them only where they were asked.
+            expected[step], ops[step] = event.payload.get("expected", []), []
+        elif event.kind == "op.finished":
+            ops[event.payload["step"]].append(event)
+        elif event.kind == "step.finished":
+            step = event.payload["step"]
+            asked = [one["id"] for one in event.payload["probes"]]
+            found.append(_Carried(event, asked or expected.get(step, []), ops.get(step, [])))
+    return found
+
+
 def steps(frame: Frame, title: str) -> Table:
     """Every step as it ended, each time that it was carried out."""
     described = columns(
@@ -37,14 +63,14 @@ def steps(frame: Frame, title: str) -> Table:
         ("result", 0.9, ""), ("evidence", 0.8, ""), ("by", 0.9, ""),
     )  # fmt: skip
     rows: list[Row] = []
-    for number, event in enumerate(frame.of_kind("step.finished"), start=1):
-        step = event.payload
+    for number, one in enumerate(_carried(frame), start=1):
+        event, step = one.event, one.event.payload
         begun = step["state"] != "blocked"
         word = frame.say(f"deploy.state.{step['state']}")
-        evidence = [one for op in _ops(frame, event) for one in op.evidence]
+        evidence = [kept for op in one.ops for kept in op.evidence]
         rows.append((
-            str(number), clock(event.time), step["host"], named(frame, step["recipe"]), _done(frame, event),
-            _expected(frame, _wanted(frame, event)), _actual(frame, event),
+            str(number), clock(event.time), step["host"], named(frame, step["recipe"]), _done(frame, one),
+            _expected(frame, one.expected), _actual(frame, one),
             str(step["changed"]) if begun else "—", duration(step["ms"] if begun else None),
             Cell(word, state=_STATES[step["state"]]),
             mono(evidence[-1][:8] + (f" +{len(evidence) - 1}" if len(evidence) > 1 else "") if evidence else None),
@@ -61,10 +87,9 @@ def commands(frame: Frame, title: str) -> Table | None:
         ("took", 0.8, "right"), ("result", 0.8, ""),
     )  # fmt: skip
     rows: list[Row] = []
-    for number, event in enumerate(frame.of_kind("step.finished"), start=1):
-        step = event.payload
-        for op in _ops(frame, event):
-            told = op.payload
+    for number, one in enumerate(_carried(frame), start=1):
+        step = one.event.payload
+        for told in (op.payload for op in one.ops):
             if lines := [*map(_file, told.get("files", [])), *map(_command, told.get("commands", []))]:
                 if told.get("more"):
                     lines.append(frame.say("form_install.more", count=told["more"]))
@@ -88,13 +113,6 @@ def _op_name(frame: Frame, op: dict[str, Any]) -> str:
     return texts.find(op["op"], frame.language) or str(op["op"])
 
 
-def _wanted(frame: Frame, event: Event) -> list[str]:
-    """What had to hold after a step: as it was asked, or as it would have been had the step come so far."""
-    asked = [one["id"] for one in event.payload["probes"]]
-    starts = _starts(frame, event)
-    return asked or (starts[-1].payload.get("expected", []) if starts else [])
-
-
 def _expected(frame: Frame, ids: list[str]) -> str:
     kinds: dict[str, list[str]] = {}
     for one in ids:
@@ -111,10 +129,10 @@ def _expected(frame: Frame, ids: list[str]) -> str:
     return "\n".join(lines) or "—"
 
 
-def _actual(frame: Frame, event: Event) -> str:
-    probes = event.payload["probes"]
+def _actual(frame: Frame, carried: _Carried) -> str:
+    probes = carried.event.payload["probes"]
     if not probes:
-        return frame.say("form_install.not_asked_yet") if _wanted(frame, event) else "—"
+        return frame.say("form_install.not_asked_yet") if carried.expected else "—"
     bad = [one for one in probes if one["state"] != "ok"]
     if not bad:
         return frame.say("form_install.held" if len(probes) == 1 else "form_install.all_held", count=len(probes))
@@ -127,25 +145,6 @@ def _actual(frame: Frame, event: Event) -> str:
     if len(bad) < len(probes):
         lines.append(frame.say("form_install.rest_held", count=len(probes) - len(bad)))
     return "\n".join(lines)
-
-
-def _starts(frame: Frame, event: Event) -> list[Event]:
-    """How a step began that has ended with ``event``, the last time at the end."""
-    mine = event.payload["step"]
-    found = frame.of_kind("step.started")
-    return [one for one in found if one.payload["step"] == mine and one.sequence < event.sequence]
-
-
-def _ops(frame: Frame, event: Event) -> list[Event]:
-    """The operations between a step's start and its end."""
-    mine = event.payload["step"]
-    starts = _starts(frame, event)
-    began = starts[-1].sequence if starts else event.sequence
-    return [
-        one
-        for one in frame.of_kind("op.finished")
-        if one.payload["step"] == mine and began < one.sequence < event.sequence
-    ]
 
 
 def _done(frame: Frame, event: Event) -> str:
