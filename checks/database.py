@@ -8,7 +8,7 @@ from implops.check.registry import check
 from implops.facts.base import NotMeasured, Unknown
 from implops.facts.clock import Clock
 from implops.facts.database import Login, Server, Tunnelled
-from implops.facts.storage import Disks, within
+from implops.facts.storage import Disks
 from implops.facts.system import Memory
 from implops.units import format_size
 
@@ -240,13 +240,11 @@ def folder(case):
     name = "data_directory" if server.engine == "postgresql" else "datadir"
     found, wanted = server.setting(name).rstrip("/"), case.site.database.data
     yield case.same(found, wanted, target=name)
-    specs = [case.site.roles[role] for role in case.host.roles if role in case.site.roles]
-    mounts = [path for one in specs for path, mount in one.mounts.items() if mount.separate and within(wanted, path)]
-    if mounts and (planned := case.coming(wanted)):
-        yield case.will_be_set(planned, "—", max(mounts, key=len), target="mount")
-    elif mounts:
-        lies = case.fact(Disks).mount_of(found).target
-        yield case.same(lies, max(mounts, key=len), target="mount")
+    mount = case.site.mount_of(case.host, wanted)
+    if mount and (planned := case.coming(wanted)):
+        yield case.will_be_set(planned, "—", mount, target="mount")
+    elif mount:
+        yield case.same(case.fact(Disks).mount_of(found).target, mount, target="mount")
 
 
 @check("DB13", "repl/backup", roles=("db",), severity="warn")

@@ -8,7 +8,6 @@ from implops.check.limits import Limit
 from implops.check.registry import check
 from implops.facts.software import Security
 from implops.facts.storage import Disks, declared, mounted_apart, within
-from implops.site import LOCAL_FS
 from implops.units import format_size
 
 _NEVER_FOR_DATA = ("nfs", "nfs4", "cifs", "smb3", "overlay", "tmpfs", "fuse", "9p")
@@ -20,8 +19,7 @@ _GIB = 2**30
 
 
 def _mounts(case):
-    return {path: spec for role in case.host.roles if role in case.site.roles
-            for path, spec in case.site.roles[role].mounts.items()}  # fmt: skip
+    return case.site.mounts_of(case.host)
 
 
 @check("DSK01", "mount.exists")
@@ -45,7 +43,7 @@ def mounted(case):
 def _unfit(case, path, spec):
     """Why the disk that the site file names cannot be put into use there; None when it can, or has been."""
     disks, name = case.fact(Disks), case.host.disks[path]
-    one, accepted = disks.devices[path], [fs for fs in spec.fs if fs in LOCAL_FS] or list(LOCAL_FS)
+    one, accepted = disks.devices[path], spec.local
     on = disks.mount_of(path)
 
     def bad(note, found, required="—"):

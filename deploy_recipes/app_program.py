@@ -121,6 +121,14 @@ def params(site: Site, host: Host) -> dict[str, Any]:
     }
 
 
+def files(site: Site, host: Host) -> dict[str, str]:
+    assert site.system
+    current = f"{RELEASES}/{site.system.name}/current"
+    found = {"version": f"{current}/RELEASE.json", "schema_files": f"{current}/RELEASE.json"}
+    found |= dict.fromkeys(("account", "start", "open_files", "zone", "java_home"), f"{current}/{unit(site)}")
+    return found | {f"config.{path}": f"{current}/{path}" for path in site.system.config}
+
+
 def _start(site: Site) -> list[str]:
     """The command, its program first; paths are relative to the release."""
     system = site.system

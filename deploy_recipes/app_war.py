@@ -55,6 +55,15 @@ def params(site: Site, host: Host) -> dict[str, Any]:
     }
 
 
+def files(site: Site, host: Host) -> dict[str, str]:
+    assert site.system
+    current = f"{RELEASES}/{site.system.name}/current"
+    war = f"{current}/{site.system.name}.war"
+    found = {"version": f"{current}/RELEASE.json", "schema_files": f"{current}/RELEASE.json"}
+    found |= {"artifact": war, "sha256": war}
+    return found | ({"source": f"{current}/context.xml"} if site.database else {})
+
+
 def rollback_params(site: Site, host: Host) -> dict[str, Any]:
     """What switching to another release needs: nothing of the vendor's files, and no secret."""
     assert site.system and site.web

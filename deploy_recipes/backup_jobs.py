@@ -59,6 +59,17 @@ def params(site: Site, host: Host) -> dict[str, Any]:
     }
 
 
+def files(site: Site, host: Host) -> dict[str, str]:
+    found = {"config": "config.json", "known_hosts": "known_hosts", "storage": "ssh_config", "key": "id_ed25519",
+             "password": "repo-password"}  # fmt: skip
+    given = params(site, host)
+    return {
+        **{name: f"{ETC}/{file}" for name, file in found.items()},
+        **{f"program.{name}": f"{LIB}/{name}" for name in given["program"]},
+        **{f"timers.{name}": f"/etc/systemd/system/{name}.timer" for name in given["timers"]},
+    }
+
+
 def install() -> None:
     from pyinfra import host
 

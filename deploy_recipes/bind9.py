@@ -13,7 +13,7 @@ from implops.site import Host, Site
 
 META = {"id": "bind9", "roles": ("dns",), "needs": ("os_base",), "timeout": 600}
 
-FOLDER = "/var/lib/bind"
+FOLDER, CONF = "/var/lib/bind", "/etc/bind/named.conf"
 
 
 def wanted(site: Site, host: Host) -> bool:
@@ -62,6 +62,13 @@ def params(site: Site, host: Host) -> dict[str, Any]:
     }
 
 
+def files(site: Site, host: Host) -> dict[str, str]:
+    found = dict.fromkeys(("primary", "secondaries", "address", "clients", "forwarders"), CONF)
+    if host.name == site.only("dns").name:
+        found |= {f"zones.{zone}": f"{FOLDER}/{zone}.zone" for zone in zones(site)}
+    return found
+
+
 def serial(old: str, same: bool, today: str) -> int:
     """``old`` while the zone is the same; else a greater one, ``YYYYMMDD01`` when that is greater than the next."""
     number = int(old) if old.isdigit() else 0
@@ -87,7 +94,7 @@ def install() -> None:
         secondaries=d.secondaries,
         zones=[[zone, f"{folder}/{zone}.zone"] for zone in d.zones],
     )
-    named = ops.File("/etc/bind/named.conf", conf, group="bind")
+    named = ops.File(CONF, conf, group="bind")
     ops.replace([named], 'named-checkconf -z "$1"', name="recipe.bind9.conf")
     ops.service(["named.service"], name="recipe.bind9.enabled")
     paths = [named.path, "/etc/bind/named.conf.local", *files]

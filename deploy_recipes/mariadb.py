@@ -60,6 +60,10 @@ def params(site: Site, host: Host) -> dict[str, Any]:
     }
 
 
+def files(site: Site, host: Host) -> dict[str, str]:
+    return dict.fromkeys(["data", "address", "port", "max_connections", "charset", "collation", "buffer_pool_mb"], CONF)
+
+
 def install() -> None:
     from pyinfra import host
 

@@ -43,7 +43,7 @@ def _disks(site: Site, host: Host) -> list[dict[str, Any]]:
             "mount": path,
             "device": host.disks[path],
             "make": mounts[path].made_as,
-            "accepted": [one for one in mounts[path].fs if one in _MAKERS] or list(_MAKERS),
+            "accepted": mounts[path].local,
             "need": mounts[path].size,
             "options": mounts[path].options,
         }
@@ -66,6 +66,10 @@ def sets(site: Site, host: Host) -> list[tuple[str, str, str]]:
 
 def params(site: Site, host: Host) -> dict[str, Any]:
     return {"disks": _disks(site, host)}
+
+
+def files(site: Site, host: Host) -> dict[str, str]:
+    return {"disks": FSTAB}
 
 
 def lines_for(text: str, mount: str) -> list[list[str]]:

@@ -13,7 +13,7 @@ META = {"id": "nginx", "roles": ("app",), "needs": ("os_base",), "timeout": 600}
 
 UNIT, ETC = "nginx.service", "/etc/nginx"
 CERT, KEY = f"{ETC}/implops.pem", f"{ETC}/implops.key"
-UPSTREAM = f"{ETC}/implops-upstream.conf"
+UPSTREAM, PLACE = f"{ETC}/implops-upstream.conf", f"{ETC}/sites-available/implops"
 
 
 def wanted(site: Site, host: Host) -> bool:
@@ -67,6 +67,13 @@ def params(site: Site, host: Host) -> dict[str, Any]:
     }
 
 
+def files(site: Site, host: Host) -> dict[str, str]:
+    assert site.web
+    found = dict.fromkeys(("address", "port", "tls_port", "names", "home"), PLACE)
+    found |= dict.fromkeys(("backend", "backends"), UPSTREAM)
+    return found | ({"cert": CERT, "key": KEY} if site.web.tls else {})
+
+
 def install() -> None:
     from pyinfra import host
 
@@ -74,19 +81,19 @@ def install() -> None:
 
     d = host.data
     ops.install(d.packages, name="recipe.nginx.packages")
-    place, link = f"{ETC}/sites-available/implops", f"{ETC}/sites-enabled/implops"
+    link = f"{ETC}/sites-enabled/implops"
     values = {name: getattr(d, name) for name in ("address", "port", "tls_port", "names", "home")}
     # Who was led away stays so until a run makes it good: not this recipe's to decide.
     down = ops.fact(_DOWN).split()
     backends = [{**one, "down": one["address"] in down} for one in d.backends]
     files = [
         ops.File(UPSTREAM, ops.template("nginx.upstream.j2", address=d.address, port=d.backend, backends=backends)),
-        ops.File(place, ops.template("nginx.site.j2", cert=CERT, key=KEY, upstream=UPSTREAM, **values)),
+        ops.File(PLACE, ops.template("nginx.site.j2", cert=CERT, key=KEY, upstream=UPSTREAM, **values)),
     ]
     if d.cert:
         files += [ops.File(CERT, d.cert), ops.File(KEY, d.key if d.key.endswith("\n") else f"{d.key}\n", "600")]
     ops.write(files, name="recipe.nginx.conf")
-    ops.links([(link, place)], name="recipe.nginx.link")
+    ops.links([(link, PLACE)], name="recipe.nginx.link")
     # Debian's welcome page would answer for every name that is not ours.
     ops.absent([f"{ETC}/sites-enabled/default"], name="recipe.nginx.default")
     ops.service([UNIT], name="recipe.nginx.enabled")
@@ -151,6 +158,6 @@ def verify(site: Site, host: Host) -> list[probes.Probe]:
 def undo() -> None:
     from implops.deploy import ops
 
-    files = [f"{ETC}/sites-enabled/implops", f"{ETC}/sites-available/implops", UPSTREAM, CERT, KEY]
+    files = [f"{ETC}/sites-enabled/implops", PLACE, UPSTREAM, CERT, KEY]
     files.append(f"{ops.APPLIED}/nginx-site")
     ops.withdraw([UNIT], files, name="recipe.nginx.undo")

@@ -82,6 +82,17 @@ def params(site: Site, host: Host) -> dict[str, Any]:
     }
 
 
+def files(site: Site, host: Host) -> dict[str, str | tuple[str, ...]]:
+    found: dict[str, str | tuple[str, ...]] = {"zone": "/etc/timezone", "hosts": "/etc/hosts"}
+    if host.address not in site.time.ntp:
+        found["ntp"] = (CHRONY, TIMESYNCD)
+    if _sysctl(host):
+        found["sysctl"] = SYSCTL
+    if _accounts(site, host):
+        found["accounts"] = LIMITS_D
+    return found
+
+
 def _key(path: Path) -> str:
     """One public key of OpenSSH, as its file has it."""
     try:

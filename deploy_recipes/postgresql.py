@@ -56,6 +56,18 @@ def params(site: Site, host: Host) -> dict[str, Any]:
     }
 
 
+def files(site: Site, host: Host) -> dict[str, str]:
+    assert site.database
+    conf = f"/etc/postgresql/{site.database.major}/main"
+    settings = ["data", "address", "port", "max_connections", "shared_buffers_kb", "huge_pages", "zone", "locale"]
+    access = ["database", "app", "import_", "app_addresses"]
+    return {
+        **dict.fromkeys(settings, f"{conf}/postgresql.conf"),
+        **dict.fromkeys(access, f"{conf}/pg_hba.conf"),
+        "owner": f"{conf}/pg_ident.conf",
+    }
+
+
 def install() -> None:
     from pyinfra import host
 

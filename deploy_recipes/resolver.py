@@ -12,6 +12,7 @@ META = {"id": "resolver", "roles": "*", "needs": ("os_base", "bind9"), "timeout"
 # glibc reads no more than three.
 SERVERS = 3
 CONF, KEPT = "/etc/resolv.conf", "/etc/resolv.conf.before-implops"
+RESOLVED = "/etc/systemd/resolved.conf.d/implops.conf"
 
 
 def wanted(site: Site, host: Host) -> bool:
@@ -31,6 +32,10 @@ def params(site: Site, host: Host) -> dict[str, Any]:
     return {"servers": _servers(site), "zone": site.dns.zone}
 
 
+def files(site: Site, host: Host) -> dict[str, str | tuple[str, ...]]:
+    return dict.fromkeys(("servers", "zone"), (CONF, RESOLVED))
+
+
 def install() -> None:
     from pyinfra import host
 
@@ -38,10 +43,9 @@ def install() -> None:
 
     d = host.data
     if ops.fact(f"readlink -f {CONF} | grep '^/run/systemd/resolve/'; true"):
-        path = "/etc/systemd/resolved.conf.d/implops.conf"
         text = f"[Resolve]\nDNS={' '.join(d.servers)}\nDomains={d.zone}\n"
-        ops.write([ops.File(path, text)], name="recipe.resolver.conf")
-        ops.restart_if_stale("systemd-resolved.service", [path], name="recipe.resolver.restart")
+        ops.write([ops.File(RESOLVED, text)], name="recipe.resolver.conf")
+        ops.restart_if_stale("systemd-resolved.service", [RESOLVED], name="recipe.resolver.restart")
         return
     text = f"search {d.zone}\n" + "".join(f"nameserver {one}\n" for one in d.servers)
     text += "options timeout:2 attempts:2\n"
@@ -65,10 +69,9 @@ def undo() -> None:
     """The resolver as it was before the site's own name servers."""
     from implops.deploy import ops
 
-    resolved = "/etc/systemd/resolved.conf.d/implops.conf"
     ops.bounded_shell(
-        f"rm -f {resolved} {ops.APPLIED}/systemd-resolved.service && systemctl try-restart systemd-resolved.service",
-        unless=f"[ ! -e {resolved} ]",
+        f"rm -f {RESOLVED} {ops.APPLIED}/systemd-resolved.service && systemctl try-restart systemd-resolved.service",
+        unless=f"[ ! -e {RESOLVED} ]",
         name="recipe.resolver.undo",
     )
     # Nothing was there when the copy is empty.

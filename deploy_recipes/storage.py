@@ -38,6 +38,10 @@ def params(site: Site, host: Host) -> dict[str, Any]:
     }
 
 
+def files(site: Site, host: Host) -> dict[str, str]:
+    return {"keys": KEYS}
+
+
 def install() -> None:
     from pyinfra import host
 

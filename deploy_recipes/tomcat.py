@@ -65,6 +65,14 @@ def params(site: Site, host: Host) -> dict[str, Any]:
     }
 
 
+def files(site: Site, host: Host) -> dict[str, str]:
+    name = _name(site)
+    return {
+        **dict.fromkeys(("java_home", "heap_mib", "zone"), f"/etc/default/{name}"),
+        **dict.fromkeys(("address", "port"), f"/etc/{name}/server.xml"),
+    }
+
+
 def install() -> None:
     from pyinfra import host
 

@@ -8,6 +8,8 @@ allowed-signers file (ssh-keygen(1), ALLOWED SIGNERS), installed beforehand and 
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import subprocess
 import tempfile
 from pathlib import Path
@@ -28,6 +30,23 @@ def sign(data: bytes, key: Path, namespace: Namespace) -> bytes:
     if done.returncode or not done.stdout.startswith(b"-----BEGIN SSH SIGNATURE-----"):
         raise InputError("signing.key", path=key, why=_said(done))
     return done.stdout
+
+
+def fingerprint(signature: bytes) -> str:
+    """``SHA256:…`` of the key that an armoured signature names, as ``ssh-keygen -l`` prints it (PROTOCOL.sshsig); empty
+    for what is no signature. Whether that key made it is for ``verify`` to say.
+    """
+    lines = [one for one in signature.splitlines() if one and not one.startswith(b"-----")]
+    try:
+        blob = base64.b64decode(b"".join(lines))
+    except ValueError:
+        return ""
+    if not blob.startswith(b"SSHSIG"):
+        return ""
+    # "SSHSIG", a version of four bytes, the public key behind its length.
+    size = int.from_bytes(blob[10:14], "big")
+    digest = hashlib.sha256(blob[14 : 14 + size]).digest()
+    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
 
 
 def verify(data: bytes, signature: bytes, signers: Path, namespace: Namespace, what: str) -> str:

@@ -228,6 +228,8 @@ def _contents(
         "version": site.system.version if site.system else "0",
         "tool": __version__,
         "dated": max(one.dated for one in resolved),
+        "origins": sorted({origin for one in resolved for origin in one.origins}),
+        "given": {f"files/{name}": one.key for name, one in sorted(files.items())},
         "os": "debian",
         "arch": ARCH,
         "files": rows,

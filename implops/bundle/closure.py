@@ -57,10 +57,13 @@ class Deb:
 
 @dataclass(frozen=True)
 class Closure:
-    """``hosts``: names of the files that each host needs; ``dated``: time of the newest package index (RFC 3339)."""
+    """``hosts``: names of the files that each host needs; ``dated``: time of the newest package index (RFC 3339);
+    ``origins``: who signed the indexes as what (``Debian bookworm-updates``).
+    """
 
     release: str
     dated: str
+    origins: list[str]
     debs: dict[str, Deb]
     hosts: dict[str, list[str]]
 
@@ -88,7 +91,7 @@ def resolve(release: str, packages: dict[str, list[str]], say: Say, *, refresh: 
             raise KitError("bundle.bad_package", name=package)
     with _root(release) as root:
         root.update(say, refresh)
-        key = hashlib.sha256(json.dumps([root.digest(), packages, BORROWED, ARCH, 1]).encode()).hexdigest()
+        key = hashlib.sha256(json.dumps([root.digest(), packages, BORROWED, ARCH, 2]).encode()).hexdigest()
         kept = root.folder / f"closure-{key[:16]}.json"
         if kept.is_file():
             return _loads(kept.read_text(encoding="utf-8"))
@@ -96,11 +99,18 @@ def resolve(release: str, packages: dict[str, list[str]], say: Say, *, refresh: 
         debs = root.describe(sorted({one for chosen in found.values() for one in chosen}))
         hosts = {host: sorted(debs[one].file for one in chosen) for host, chosen in found.items()}
         files = {deb.file: deb for deb in debs.values()}
-        closure = Closure(release, root.dated(), dict(sorted(files.items())), hosts)
+        closure = Closure(release, root.dated(), root.origins(), dict(sorted(files.items())), hosts)
         part = kept.with_suffix(".part")
         part.write_text(json.dumps(asdict(closure)), encoding="utf-8")
         part.rename(kept)
         return closure
+
+
+def _fields(path: Path, *names: str) -> list[str]:
+    """Fields of a Release file, those that it has."""
+    text = path.read_text(encoding="utf-8")
+    found = [re.search(rf"^{name}: (.+)$", text, re.MULTILINE) for name in names]
+    return [one[1].strip() for one in found if one]
 
 
 def _loads(text: str) -> Closure:
@@ -245,6 +255,10 @@ class _Root:
         dates = [re.search(r"^Date: (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE) for path in self._signed()]
         newest = max(parsedate_to_datetime(found[1]) for found in dates if found)
         return newest.astimezone(UTC).isoformat(timespec="seconds")
+
+    def origins(self) -> list[str]:
+        """What the indexes say of themselves, under the signature that apt has checked."""
+        return sorted({" ".join(_fields(path, "Label", "Codename")) for path in self._signed()})
 
     def _signed(self) -> list[Path]:
         return sorted(self.lists.glob("*Release"))

@@ -69,7 +69,7 @@ def deploy(
         # Recipes read the vendor's files: a missing one is told before, in one line.
         release.of_site(site)
         made = planning.with_versions(session, made)
-        _print_plan(session, made, None)
+        planning.show_steps(session, made, None)
         return planning.show(session, planning.look(session, made), drift=drift)
     gates.refuse_empty(override, reason)
     options = _Options(yes, break_lock, change.strip(), override, reason, restore_database)
@@ -86,8 +86,8 @@ def deploy(
         made = planning.versioned(made, bundle)
         # What the gates let through may have been something else.
         same = earlier is not None and earlier.same(release_sha256, bundle.sha256)
-        passed = [] if same else _gates(session, made, options, release_sha256)
-    _print_plan(session, made, bundle)
+        passed = [] if same else _gates(session, made, bundle, options, release_sha256)
+    planning.show_steps(session, made, bundle)
     session.ask(texts.say("deploy.ask", hosts=len(made.hosts()), steps=len(made.steps)), yes=yes)
     return _locked(session, made, bundle, check, earlier, options, passed, release_sha256)
 
@@ -107,14 +107,14 @@ def _refusals(session: Session) -> Iterator[None]:
         raise
 
 
-def _gates(session: Session, made: Plan, options: _Options, release_sha256: str) -> list[Passed]:
+def _gates(session: Session, made: Plan, bundle: Bundle, options: _Options, release_sha256: str) -> list[Passed]:
     """Promotion, change and window; each is passed, not demanded, or overridden with a reason."""
     from implops.deploy import software
     from implops.gates import change, override, promotion, window
 
     site, store = session.site, session.store
     asked: dict[str, Callable[[], str]] = {
-        "promotion": lambda: promotion.require(site, release_sha256, software.of(made)),
+        "promotion": lambda: promotion.require(site, release_sha256, software.of(made, bundle)),
         "change": lambda: change.require(store, site, options.change, release_sha256),
         "window": lambda: window.require(site),
     }
@@ -126,6 +126,7 @@ def _locked(
     passed: list[Passed], release_sha256: str,
 ) -> int:  # fmt: skip
     from implops import lock
+    from implops.bundle import source
     from implops.cli.forms import emit
     from implops.deploy import hosts as reached
     from implops.deploy import parameters
@@ -169,6 +170,8 @@ def _locked(
                     "upgrade": before.upgrade,
                     "changes_data": before.changes_data,
                     "parameters": parameters.of(made, parameters.key(site.state)),
+                    "files": parameters.files(made),
+                    "source": source(site, bundle),
                     "recipes": {step.recipe.id: step.recipe.digest() for step in made.steps},
                     "access": [{"url": base_url(site, host), "host": host.name} for host in site.with_role("app")]
                     if site.web or (site.system and site.system.port)
@@ -336,7 +339,7 @@ def _finish(
             "release": {"name": system.name, "version": system.version, "id": active[0]} if system else None,
             "release_sha256": release_sha256,
             "bundle_sha256": bundle.sha256,
-            "software": software.of(made),
+            "software": software.of(made, bundle),
             "check_run": check.run,
             "changed": sum(one.changed for one in outcome.steps),
             "steps": {state: sum(one.state == state for one in outcome.steps) for state in _states(outcome.steps)},
@@ -350,27 +353,6 @@ def _finish(
 
 def _states(steps: list[Done]) -> list[str]:
     return sorted({one.state for one in steps})
-
-
-def _print_plan(session: Session, made: Plan, bundle: Bundle | None) -> None:
-    from rich.table import Table
-
-    from implops.cli.steps import named
-
-    if session.as_json:
-        return
-    table = Table(box=None, pad_edge=False, header_style="bold", title=None)
-    for column in ("number", "host", "step", "packages", "after"):
-        table.add_column(texts.say(f"deploy.column.{column}"), overflow="fold", no_wrap=column in ("number", "host"))
-    numbers = {step.id: number for number, step in enumerate(made.steps, start=1)}
-    for step in made.steps:
-        needs = " ".join(str(number) for number in sorted(numbers[need] for need in step.needs))
-        table.add_row(str(numbers[step.id]), step.host.name, named(step), " ".join(step.packages) or "—", needs or "—")
-    session.console.print(table)
-    if bundle:
-        system = session.site.system
-        release = f"{system.name} {system.version}" if system else "—"
-        click.echo(texts.say("deploy.what", release=release, bundle=bundle.path.name))
 
 
 def _answer(session: Session, outcome: Outcome, finished: Event | None) -> int:

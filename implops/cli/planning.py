@@ -61,6 +61,28 @@ def with_versions(session: Session, made: Plan) -> Plan:
         return made
 
 
+def show_steps(session: Session, made: Plan, bundle: Bundle | None) -> None:
+    """Print the steps of a plan, and what is deployed."""
+    from rich.table import Table
+
+    from implops.cli.steps import named
+
+    if session.as_json:
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold", title=None)
+    for column in ("number", "host", "step", "packages", "after"):
+        table.add_column(texts.say(f"deploy.column.{column}"), overflow="fold", no_wrap=column in ("number", "host"))
+    numbers = {step.id: number for number, step in enumerate(made.steps, start=1)}
+    for step in made.steps:
+        needs = " ".join(str(number) for number in sorted(numbers[need] for need in step.needs))
+        table.add_row(str(numbers[step.id]), step.host.name, named(step), " ".join(step.packages) or "—", needs or "—")
+    session.console.print(table)
+    if bundle:
+        system = session.site.system
+        release = f"{system.name} {system.version}" if system else "—"
+        click.echo(texts.say("deploy.what", release=release, bundle=bundle.path.name))
+
+
 def look(session: Session, made: Plan) -> list[Seen]:
     """Ask every host what its steps would change, in the order of the plan. Takes no lock, leaves no record."""
     from implops.deploy import engine, plan

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # The recipe has waited for the port already: this is the time for the first pages to be compiled.
 _MODULE_SECONDS = 45.0
 _STABLE_SECONDS = 2.0
+_OF_OP = ("op", "status", "ms", "commands", "files", "more")
 # A step that took longer is worth a word at the end.
 _SLOW_MS = 5000
 
@@ -52,13 +53,13 @@ def carry_out(
 
     def started(step: Step) -> None:
         payload = {"step": step.id, "host": step.host.name, "recipe": step.recipe.id, "key": keys[step.id]}
-        run.event("step.started", payload)
+        run.event("step.started", {**payload, "expected": [one.id for one in made.probes(step)]})
         if session.verbose:
             session.story(texts.say("deploy.step_started", step=named(step), host=step.host.name))
 
     def op(step: Step, message: dict[str, Any]) -> None:
         evidence = (run.keep(message["output"].encode()),) if message["output"] and message["status"] != "same" else ()
-        payload = {"step": step.id, **{name: message[name] for name in ("op", "status", "ms")}}
+        payload = {"step": step.id, **{name: message[name] for name in _OF_OP if name in message}}
         run.event("op.finished", payload, evidence)
         if session.verbose and message["status"] != "same":
             session.story(f"      {texts.find(message['op']) or message['op']}")

@@ -43,6 +43,12 @@ def of(made: Plan, secret: bytes) -> dict[str, dict[str, str]]:
     return {one.id: _flat(one.recipe.params(made.site, one.host), secret) for one in made.steps}
 
 
+def files(made: Plan) -> dict[str, dict[str, list[str]]]:
+    """Step -> parameter -> the file of the host that holds it, or those of which the step writes one."""
+    found = {one.id: one.recipe.files(made.site, one.host) for one in made.steps}
+    return {step: one for step, one in found.items() if one}
+
+
 def _flat(value: Any, secret: bytes, name: str = "") -> dict[str, str]:
     if isinstance(value, dict):
         found: dict[str, str] = {}

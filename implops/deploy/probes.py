@@ -6,9 +6,12 @@ later and prints the same: a service that starts and dies is a failure, also one
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import asdict, dataclass
 from typing import Any
+
+_SAID = re.compile(r"(\d+)> (.*)")
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Probe:
 def active(unit: str, *, stable_s: int = 2, deadline_s: int = 60) -> Probe:
     """The systemd unit is active, and stays so without being started again."""
     name = shlex.quote(unit)
-    return Probe(f"systemd:{unit}", f"systemctl is-active -q {name} && {since(name)}", deadline_s, stable_s)
+    return Probe(f"systemd:{unit}", f"systemctl is-active {name} && {since(name)}", deadline_s, stable_s)
 
 
 def since(*units: str) -> str:
@@ -61,6 +64,7 @@ def script(probes: list[dict[str, Any]], *, patient: bool, flush: bool = False) 
 
     ``patient`` waits for deadlines and stability (after an install); otherwise each probe is asked once (a skip). What
     has to stay good is asked a second time when all have been good once: it waits for itself while others wait.
+    What a bad one printed goes to stderr (``said``).
     ``flush``: when all are good, everything that the host has not written to its disks yet is.
     """
     lines = ["bad=0", "clock() { awk '{print int($1 * 1000)}' /proc/uptime; }"]
@@ -70,7 +74,7 @@ def script(probes: list[dict[str, Any]], *, patient: bool, flush: bool = False) 
         deadline, stable = (probe["deadline_s"], probe["stable_s"]) if patient else (0, 0)
         tell = [
             f'echo "{number} $state $(($(clock) - began{number}))"',
-            'if [ "$state" = bad ]; then bad=1; printf "%.2000s\\n" "$said" >&2; fi',
+            f'if [ "$state" = bad ]; then bad=1; printf "%.2000s\\n" "$said" | sed "s/^/{number}> /" >&2; fi',
         ]
         lines += [
             f"began{number}=$(clock); state=bad; end{number}=$((began{number} + {deadline * 1000}))",
@@ -98,3 +102,15 @@ def script(probes: list[dict[str, Any]], *, patient: bool, flush: bool = False) 
     if flush:
         lines.append("[ $bad = 1 ] || sync")
     return "\n".join([*lines, "exit $bad"])
+
+
+def said(stderr: str) -> tuple[dict[int, str], str]:
+    """What each bad probe of a ``script`` printed, by its index; and the whole text for people."""
+    found: dict[int, list[str]] = {}
+    lines = []
+    for line in stderr.splitlines():
+        match = _SAID.fullmatch(line)
+        lines.append(match[2] if match else line)
+        if match and match[2].strip():
+            found.setdefault(int(match[1]), []).append(match[2].strip())
+    return {number: " / ".join(one) for number, one in found.items()}, "\n".join(lines)

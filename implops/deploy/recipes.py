@@ -10,6 +10,8 @@ A recipe file holds, besides its one-line docstring:
 ``packages(site, host)``        optional: Debian packages, which the bundle brings
 ``sets(site, host)``            optional: ``[(kind, name, value)]``, what ``check`` need not find yet (facts/planned.py)
 ``params(site, host) -> dict``  optional: JSON values and Secrets; they become ``host.data.NAME`` in ``install``
+``files(site, host) -> dict``    optional: parameter (``zones.NAME`` for a part of one) -> file of the host in which
+                                people find it; several files where the host decides. Only what ``install`` writes there
 ``install()``                   pyinfra operations, in the worker; imports pyinfra and ``ops`` of implops.deploy inside
 ``rollback()``                  optional, with META["system"]: back to the release ``host.data.release``; it gets
 ``rollback_params(site, host)`` instead of ``params``
@@ -78,6 +80,10 @@ class Recipe:
 
     def params(self, site: Site, host: Host) -> dict[str, Any]:
         return dict(self._ask("params", {}, site, host))
+
+    def files(self, site: Site, host: Host) -> dict[str, list[str]]:
+        found = self._ask("files", {}, site, host)
+        return {name: [one] if isinstance(one, str) else list(one) for name, one in found.items()}
 
     @property
     def goes_back(self) -> bool:

@@ -7,6 +7,7 @@ A command is ended by the target itself (``timeout``), waits for what an earlier
 from __future__ import annotations
 
 import hashlib
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,10 @@ JOBS = f"{STATE}/jobs"
 JOB_SECONDS = 60
 # There while packages are being installed; holds what was installed before.
 INSTALLING = f"{STATE}/installing"
+# What ``guarded`` and ``job`` put around a command.
+_GUARDED = re.compile(rf"flock -w \d+ {GUARD} timeout -k \d+ \d+ sh -c (.*)", re.DOTALL)
+_JOB = re.compile(rf"j={JOBS}/\S+\n.*\n  setsid sh -c (.*) > \$j/out 2>&1 </dev/null &\n  echo \$! .*", re.DOTALL)
+_ENDED = re.compile(rf"; echo \$\? > ({JOBS}/\w+)/rc\.part; mv \1/rc\.part \1/rc$")
 
 
 @dataclass(frozen=True)
@@ -96,12 +101,17 @@ tail -c 20000 $j/out
 exit $(cat $j/rc)"""
 
 
-def inside(text: str) -> str:
-    """The command that ``guarded`` or ``job`` wraps, for who reads a plan; any other text as it is."""
-    words = shlex.split(text) if text.startswith(("flock ", "j=")) else []
-    if "setsid" in words:
-        words = shlex.split(words[words.index("setsid") + 3].rpartition("; echo $? > ")[0])
-    return words[10] if len(words) > 10 and words[0] == "flock" else text
+def plain(command: str) -> str:
+    """The command that ``guarded`` or ``job`` was given; any other as it is."""
+    if found := _JOB.fullmatch(command):
+        return plain(_unquoted(found[1]))
+    if found := _GUARDED.fullmatch(_ENDED.sub("", command)):
+        return _unquoted(found[1])
+    return command
+
+
+def _unquoted(word: str) -> str:
+    return " ".join(shlex.split(word))
 
 
 def psql(database: str, port: int, *arguments: str) -> str:

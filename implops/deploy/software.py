@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-
+from implops.bundle import Bundle
 from implops.deploy.plan import Plan
 
-Software = dict[str, dict[str, str]]
 
-
-def of(made: Plan) -> Software:
+def of(made: Plan, bundle: Bundle) -> dict[str, dict[str, str]]:
     """Recipe -> package -> version in the bundle (of several Debian releases: joined by a blank), and ``archive`` ->
     SHA-256 of a JDK or Tomcat that the engineer brings. Hosts and addresses do not count.
     """
@@ -21,6 +18,5 @@ def of(made: Plan) -> Software:
     site = made.site
     for recipe, path in (("jdk", site.jdk and site.jdk.archive), ("tomcat", site.web and site.web.archive)):
         if path:
-            with path.open("rb") as file:
-                said.setdefault(recipe, {})["archive"] = hashlib.file_digest(file, "sha256").hexdigest()
+            said.setdefault(recipe, {})["archive"] = bundle.items[f"files/{path.name}"].sha256
     return said

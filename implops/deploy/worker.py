@@ -1,4 +1,4 @@
-"""The process that runs recipes: pyinfra in immediate mode. The only user of its API beside ``ops``.
+"""The process that runs recipes: pyinfra in immediate mode. The only user of its API beside ``ops`` and ``carrier``.
 
 gevent patches this process, so nothing else lives in it: no database, no terminal. It speaks JSON lines. Input:
 one greeting, then one message a step; output: ``op`` and ``step`` messages. Secrets come over standard input
@@ -17,8 +17,6 @@ import os  # noqa: E402
 import shlex  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
-from collections.abc import Callable, Iterator  # noqa: E402
-from contextlib import contextmanager  # noqa: E402
 from functools import partial  # noqa: E402
 from pathlib import Path  # noqa: E402
 from secrets import token_hex  # noqa: E402
@@ -29,127 +27,22 @@ from gevent.event import AsyncResult  # noqa: E402
 from gevent.fileobject import FileObjectThread  # noqa: E402
 from gevent.lock import RLock  # noqa: E402
 from pyinfra.api import BaseStateCallback, Config, Inventory, State  # noqa: E402
-from pyinfra.api.exceptions import NestedOperationError, PyinfraError  # noqa: E402
+from pyinfra.api.exceptions import NestedOperationError  # noqa: E402
 from pyinfra.api.host import Host as PyinfraHost  # noqa: E402
 from pyinfra.api.state import StateStage  # noqa: E402
-from pyinfra.connectors.base import BaseConnector  # noqa: E402
-from pyinfra.connectors.util import CommandOutput, OutputLine, make_unix_command_for_host  # noqa: E402
 from pyinfra.context import ctx_host, ctx_state  # noqa: E402
 
 from implops import kit  # noqa: E402
-from implops.deploy import foreseen, ops, probes  # noqa: E402
+from implops.deploy import commands, foreseen, ops, probes  # noqa: E402
+from implops.deploy.carrier import COMMAND_SECONDS, Carrier, FactUnknown, Stopped, StrictLog, StrictState  # noqa: E402
 from implops.deploy.foreseen import Foreseen  # noqa: E402
-from implops.deploy.shell import inside  # noqa: E402
+from implops.deploy.shell import plain  # noqa: E402
 from implops.errors import ImplopsError  # noqa: E402
 from implops.remote import Connection, ConnectionLost, connect  # noqa: E402
 from implops.secrets import Secret, redactor  # noqa: E402
 from implops.site import Site, load  # noqa: E402
 
-# A command ends itself on the target (shell.guarded: up to 900 s and 60 s of waiting); this is the fence around it.
-COMMAND_SECONDS = 1100.0
-_OUTPUT_KEPT = 4000
-
-
-class FactUnknown(PyinfraError):
-    """The host gave no answer; the default of a fact must not pass for one."""
-
-
-class Stopped(PyinfraError):
-    """Asked to stop: no further operation begins."""
-
-
-class StrictState(State):
-    """A fact that cannot be had stops the recipe. pyinfra itself would go on with the fact's default."""
-
-    def fail_hosts(self, hosts_to_fail: set[PyinfraHost], activated_count: int | None = None) -> None:
-        if hosts_to_fail:
-            raise FactUnknown(" ".join(sorted(one.name for one in hosts_to_fail)))
-
-
-class StrictLog(logging.Handler):
-    """A fact whose program is missing only warns in pyinfra 3, and the recipe would read the default."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if "command not found" in record.getMessage():
-            raise FactUnknown(record.getMessage())
-
-
-class Carrier(BaseConnector):
-    """pyinfra's commands over our own connection: strict host keys, one sudo attempt, no password in a command."""
-
-    def __init__(self, state: State, host: PyinfraHost, connection: Connection, foreseen: Foreseen) -> None:
-        super().__init__(state, host)
-        self.connection, self.foreseen = connection, foreseen
-        # What the step that runs has asked, in its order.
-        self.asked: list[str] = []
-        # Called before the first command of a step that may change something.
-        self.leave: Callable[[], None] | None = None
-        self._asking = False
-
-    def known(self, command: str) -> str | None:
-        """What a question of this command was answered already; None where it has to be asked."""
-        # A known secret in it would be blanked on its way to our parent, and is no business of a file.
-        if redactor.text(command) == command:
-            self.asked.append(command)
-        answer = self.foreseen.take(self.connection.name, command)
-        return None if answer is None else answer.text.removesuffix("\n")
-
-    @contextmanager
-    def asking(self) -> Iterator[None]:
-        """What runs in the block only asks."""
-        self._asking = True
-        try:
-            yield
-        finally:
-            self._asking = False
-
-    def _change(self) -> None:
-        self.foreseen.drop()
-        leave, self.leave = self.leave, None
-        if leave:
-            leave()
-
-    @staticmethod
-    def make_names_data(name: str) -> Any:
-        yield name, {}, []
-
-    def disconnect(self) -> None:
-        self.connection.close()
-
-    def run_shell_command(
-        self, command: Any, print_output: bool = False, print_input: bool = False, **arguments: Any
-    ) -> tuple[bool, CommandOutput]:
-        if not self._asking:
-            self._change()
-        stdin = arguments.pop("_stdin", None) or ""
-        timeout = arguments.pop("_timeout", None) or COMMAND_SECONDS
-        good = arguments.pop("_success_exit_codes", None) or [0]
-        for name in ("_get_pty", "_sudo_password", "_sudo_askpass_path"):
-            arguments.pop(name, None)
-        # We are root already; only another account needs sudo (without a password, as root).
-        arguments["_sudo"] = bool(arguments.get("_sudo_user"))
-        text = make_unix_command_for_host(self.state, self.host, command, **arguments).get_raw_value()
-        data = stdin if isinstance(stdin, str) else "\n".join(stdin)
-        result = self.connection.command(text, data.encode(), timeout=timeout, sudo=True)
-        lines = [
-            OutputLine(name, line)
-            for name, raw in (("stdout", result.out), ("stderr", result.err))
-            for line in raw.decode("utf-8", "replace").splitlines()
-        ]
-        return result.rc in good, CommandOutput(lines)
-
-    def put_file(
-        self, filename_or_io: Any, remote_filename: str, remote_temp_filename: str | None = None, **_: Any
-    ) -> bool:
-        self._change()
-        body = filename_or_io.read() if hasattr(filename_or_io, "read") else Path(filename_or_io).read_bytes()
-        body = body.encode() if isinstance(body, str) else body
-        path = shlex.quote(remote_filename)
-        command = f"umask 077; cat > {path}.part && mv -f {path}.part {path}"
-        return self.connection.command(command, body, timeout=COMMAND_SECONDS, sudo=True).rc == 0
-
-    def get_file(self, remote_filename: str, filename_or_io: Any, *_: Any, **__: Any) -> bool:
-        raise NotImplementedError("recipes read the target by facts")
+_OUTPUT_KEPT, _SAID_KEPT = 4000, 400
 
 
 class Watch(BaseStateCallback):
@@ -158,11 +51,27 @@ class Watch(BaseStateCallback):
     def __init__(self, worker: "Worker") -> None:
         self.worker = worker
         self.began: dict[tuple[str, str], float] = {}
+        self.ended: dict[tuple[str, str], float] = {}
 
     def operation_host_start(self, state: State, host: PyinfraHost, op_hash: str) -> None:
         if self.worker.stopping:
             raise Stopped(host.name)
         self.began[host.name, op_hash] = time.monotonic()
+
+    def operation_host_success(self, state: State, host: PyinfraHost, op_hash: str, retry_count: int = 0) -> None:
+        self.ended[host.name, op_hash] = time.monotonic()
+
+    def operation_host_error(
+        self, state: State, host: PyinfraHost, op_hash: str, retry_count: int = 0, max_retries: int = 0
+    ) -> None:
+        self.ended[host.name, op_hash] = time.monotonic()
+
+    def took(self, host: PyinfraHost, op_hash: str) -> int:
+        """Milliseconds; of an operation that has not come to its end, until now."""
+        name = (host.name, op_hash)
+        if name not in self.began:
+            return 0
+        return round((self.ended.get(name, time.monotonic()) - self.began[name]) * 1000)
 
 
 class Worker:
@@ -318,7 +227,7 @@ class Worker:
         try:
             for command in self.state.ops[host][op].command_generator():
                 answer["status"] = "would_change"
-                answer["commands"].append(inside(str(command))[:1000])
+                answer["commands"].append(plain(str(command))[:1000])
                 answer["files"] += [self._difference(host, one) for one in getattr(command, "files", ())]
         except FactUnknown as unknown:
             answer |= {"status": "unknown", "output": str(unknown)[:400]}
@@ -344,7 +253,6 @@ class Worker:
             return
         meta = self.state.ops[host][op].operation_meta
         name = sorted(self.state.op_meta[op].names)[0]
-        began = self.watch.began.get((host.name, op))
         if not meta.is_complete():
             status, out = "unfinished", ""
         else:
@@ -354,8 +262,8 @@ class Worker:
             answer[status] += 1
         elif error is not None and not error["detail"]:
             error["detail"], error["op"] = out, name
-        ms = round((time.monotonic() - began) * 1000) if began else 0
-        self.say(event="op", step=order["step"], op=name, status=status, ms=ms, output=out)
+        ms, ran = self.watch.took(host, op), commands.recorded(host.connector.sent.pop(op, []))
+        self.say(event="op", step=order["step"], op=name, status=status, ms=ms, output=out, **ran)
 
     def _verify(self, connection: Connection, order: dict[str, Any], answer: dict[str, Any], *, patient: bool) -> None:
         if not order["probes"]:
@@ -368,6 +276,7 @@ class Worker:
         flush = bool(answer["changed"])
         script = probes.script(order["probes"], patient=patient, flush=flush)
         result = connection.run(script, timeout=waits + (COMMAND_SECONDS if flush else 30.0), sudo=True)
+        said, detail = probes.said(result.err.decode("utf-8", "replace"))
         states = {}
         for line in result.text.splitlines():
             words = line.split()
@@ -375,11 +284,11 @@ class Worker:
                 states[int(words[0])] = (words[1], int(words[2]))
         for number, one in enumerate(order["probes"]):
             state, ms = states.get(number, ("unknown", 0))
-            answer["probes"].append({"id": one["id"], "state": state, "ms": ms})
+            told = {} if state == "ok" else {"said": said.get(number, "")[:_SAID_KEPT]}
+            answer["probes"].append({"id": one["id"], "state": state, "ms": ms, **told})
         bad = [one["id"] for one in answer["probes"] if one["state"] != "ok"]
         if bad or result.rc:
-            detail = result.err.decode("utf-8", "replace").strip()[-_OUTPUT_KEPT:]
-            answer["error"] = {"code": "probe", "probes": bad, "detail": detail}
+            answer["error"] = {"code": "probe", "probes": bad, "detail": detail.strip()[-_OUTPUT_KEPT:]}
 
     def _known(self, name: str, wanted: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """All probes as they were answered already; nothing unless every one of them is good."""

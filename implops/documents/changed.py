@@ -49,5 +49,5 @@ def _told(values: dict[str, str], name: str) -> bool:
 
 def _shown(frame: Frame, value: str) -> str:
     """A value as people read it: of a secret nothing, of a long text that it is one."""
-    text = re.sub(r"\*\*\*#[0-9a-f]+", "***", value)
+    text = re.sub(r"\*\*\*#[0-9a-f]+", "***", value).strip()
     return re.sub(r"sha256:[0-9a-f]{16}", frame.say("form_install.long"), text)

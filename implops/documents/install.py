@@ -13,18 +13,16 @@ from typing import Any
 
 from implops import texts
 from implops.documents.changed import changes
-from implops.documents.common import Frame, answered, clock, duration, error_text, mono, short_hash
-from implops.documents.model import Cell, Column, Document, Language, Part, State, Table
-from implops.store import Event, Store
+from implops.documents.common import Frame, mono, short_hash
+from implops.documents.model import Cell, Document, Language, Part, State, Table
+from implops.documents.source import sources
+from implops.documents.steps import Row, asked, columns, commands, counted, faults, modules, named, steps
+from implops.store import Store
 from implops.units import format_size
 
 KIND = "INST"
 VERBS = ("deploy", "rollback", "undo")
 
-Row = tuple[Cell | str, ...]
-_STATES: dict[str, State] = {
-    "good": "pass", "kept": "pass", "failed": "fail", "lost": "error", "unknown": "error", "blocked": "skip",
-}  # fmt: skip
 _GATES: dict[str, State] = {"pass": "pass", "skip": "skip", "override": "warn"}
 
 
@@ -34,57 +32,45 @@ def build(store: Store, run: str, number: str, language: Language) -> Document:
     if frame.verb == "undo":
         return _undo(frame)
     back = frame.verb == "rollback"
-    parts: list[Part] = [_release(frame)]
+    parts: list[Part | None] = [_release(frame)]
     if not back:
-        parts.append(_gates(frame))
-    parts += [_backups(frame), _steps(frame), _modules(frame)]
-    if parameters := _parameters(frame):
-        parts.append(parameters)
-    if faults := _faults(frame):
-        parts.append(faults)
-    parts.append(_rollback(frame))
-    if access := _access(frame):
-        parts.append(access)
+        parts += [sources(frame, _starts(frame)), _gates(frame)]
+    parts += [
+        _backups(frame), steps(frame, frame.say("form_install.steps")),
+        commands(frame, frame.say("form_install.commands")), modules(frame), _parameters(frame), faults(frame),
+    ]  # fmt: skip
+    parts += [_rollback(frame), _access(frame)]
     if not back:
         parts.append(_packages(frame))
-    modules = len(_asked(frame))
-    passed = sum(one["state"] != "fail" for one in _asked(frame))
-    totals = frame.say("form_install.totals", **_counted(frame), modules=modules, passed=passed)
+    answers = asked(frame)
+    passed = sum(one["state"] != "fail" for one in answers)
+    totals = frame.say("form_install.totals", **counted(frame), modules=len(answers), passed=passed)
     title = frame.say("form_install.title_rollback" if back else "form_install.title")
-    return frame.document(KIND, title, tuple(parts), totals=totals, landscape=True)
-
-
-def _counted(frame: Frame) -> dict[str, int]:
-    steps = _last_steps(frame)
-    good = sum(one["state"] in ("good", "kept") for one in steps)
-    return {"steps": len(steps), "good": good, "changed": sum(one["changed"] for one in steps)}
+    return frame.document(KIND, title, tuple(one for one in parts if one), totals=totals, landscape=True)
 
 
 def _undo(frame: Frame) -> Document:
     """What was taken away, and what stays where it was."""
-    columns = _columns(frame, ("host", 0.7, ""), ("step", 1.6, ""), ("left", 5, ""))
+    described = columns(frame, ("host", 0.7, ""), ("step", 1.6, ""), ("left", 5, ""))
     rows = [
-        (one["host"], _named({"recipe": one["step"].partition("@")[0]}, frame), mono(one["path"]))
+        (one["host"], named(frame, one["step"].partition("@")[0]), mono(one["path"]))
         for one in frame.started.payload["leaves"]
     ]
     reason = frame.say("form_install.undo_reason", reason=frame.started.payload["reason"])
-    steps = replace(_steps(frame), title=frame.say("form_install.undo_steps"), note="")
-    parts: list[Part] = [steps, Table(frame.say("form_install.left"), columns, tuple(rows), note=reason)]
-    if faults := _faults(frame):
-        parts.append(faults)
-    totals = frame.say("form_install.totals_undo", **_counted(frame))
-    return frame.document(KIND, frame.say("form_install.title_undo"), tuple(parts), totals=totals, landscape=True)
-
-
-def _columns(frame: Frame, *described: tuple[str, float, str]) -> tuple[Column, ...]:
-    return tuple(
-        Column(frame.say(f"form_install.column.{name}"), width, "right" if align == "right" else "left")
-        for name, width, align in described
+    parts = [
+        replace(steps(frame, frame.say("form_install.undo_steps")), note=""),
+        commands(frame, frame.say("form_install.undo_commands")),
+        Table(frame.say("form_install.left"), described, tuple(rows), note=reason),
+        faults(frame),
+    ]
+    totals = frame.say("form_install.totals_undo", **counted(frame))
+    return frame.document(
+        KIND, frame.say("form_install.title_undo"), tuple(one for one in parts if one), totals=totals, landscape=True
     )
 
 
 def _release(frame: Frame) -> Table:
-    columns = _columns(
+    described = columns(
         frame, ("system", 0.7, ""), ("before", 1.9, ""), ("after", 1.9, ""), ("bundle_name", 1.9, ""),
         ("bundle", 1.8, ""), ("digest", 1.8, ""), ("recipes", 1.8, ""), ("window", 0.9, ""), ("type", 0.7, ""),
     )  # fmt: skip
@@ -108,7 +94,7 @@ def _release(frame: Frame) -> Table:
         )
         for one in media.values()
     )
-    return Table(frame.say("form_install.release"), columns, rows)
+    return Table(frame.say("form_install.release"), described, rows)
 
 
 def _starts(frame: Frame) -> list[dict[str, Any]]:
@@ -156,7 +142,7 @@ def _before(frame: Frame) -> str | None:
 
 
 def _gates(frame: Frame) -> Table:
-    columns = _columns(frame, ("gate", 1.4, ""), ("state", 0.8, ""), ("ground", 2.6, ""), ("remark", 3, ""))
+    described = columns(frame, ("gate", 1.4, ""), ("state", 0.8, ""), ("ground", 2.6, ""), ("remark", 3, ""))
     started = frame.started.payload
     check = [one for one in frame.store.events(kind="check.finished") if one.run == started["check_run"]]
     at = frame.when(check[-1].payload["collected"]) if check else "—"
@@ -184,12 +170,12 @@ def _gates(frame: Frame) -> Table:
     for event in frame.of_kind("lock.broken"):
         remark = f"{event.payload['host']}: {event.payload['reason']}"
         rows.append((frame.say("form_install.gate.lock"), frame.result("warn"), event.payload["held_by"], remark))
-    return Table(frame.say("form_install.grounds"), columns, tuple(rows))
+    return Table(frame.say("form_install.grounds"), described, tuple(rows))
 
 
 def _backups(frame: Frame) -> Table:
     """The backups that this run made or used: before, after, and the one that was restored."""
-    columns = _columns(
+    described = columns(
         frame, ("backup", 2.6, ""), ("trigger", 1, ""), ("object", 1, ""), ("place", 1.8, ""), ("size", 0.9, "right"),
         ("verify", 1.4, ""), ("result", 0.9, ""),
     )  # fmt: skip
@@ -211,7 +197,7 @@ def _backups(frame: Frame) -> Table:
                 f"{one['host']} {frame.say('backup.object.' + one['job'])}", mono(place), format_size(size),
                 frame.say("form_install.read_back") if good else "—", frame.result("pass" if good else "fail"),
             ))  # fmt: skip
-    return Table(frame.say("form_install.backups"), columns, tuple(rows), empty=frame.say("form_install.no_backup"))
+    return Table(frame.say("form_install.backups"), described, tuple(rows), empty=frame.say("form_install.no_backup"))
 
 
 def _used(started: dict[str, Any]) -> str | None:
@@ -228,133 +214,48 @@ def _number(frame: Frame, run: str) -> str:
     return f"{numbers[-1]} ({run})" if numbers else run
 
 
-def _named(step: dict[str, Any], frame: Frame) -> str:
-    return texts.find(f"recipe.{step['recipe']}.title", frame.language) or str(step["recipe"])
-
-
-def _steps(frame: Frame) -> Table:
-    columns = _columns(
-        frame, ("no", 0.4, "right"), ("time", 0.8, ""), ("host", 0.7, ""), ("step", 1.6, ""), ("done", 3.6, ""),
-        ("verified", 0.8, ""), ("took", 0.7, "right"), ("result", 1.1, ""), ("evidence", 0.9, ""), ("by", 1, ""),
-    )  # fmt: skip
-    rows: list[Row] = []
-    for number, event in enumerate(frame.of_kind("step.finished"), start=1):
-        step = event.payload
-        probes = step["probes"]
-        held = f"{sum(one['state'] == 'ok' for one in probes)}/{len(probes)}" if probes else "—"
-        word = frame.say(f"deploy.state.{step['state']}")
-        evidence = [one for op in _ops(frame, event) for one in op.evidence]
-        rows.append((
-            str(number), clock(event.time), step["host"], _named(step, frame), _done(frame, event), held,
-            duration(step["ms"]), Cell(word, state=_STATES[step["state"]]),
-            mono(evidence[-1][:8] + (f" +{len(evidence) - 1}" if len(evidence) > 1 else "") if evidence else None),
-            event.operator,
-        ))  # fmt: skip
-    return Table(frame.say("form_install.steps"), columns, tuple(rows), empty=frame.say("form_install.no_steps"),
-                 note=frame.say("form_install.steps_note"))  # fmt: skip
-
-
-def _ops(frame: Frame, event: Event) -> list[Event]:
-    """The operations between a step's start and its end."""
-    mine = event.payload["step"]
-    starts = [one.sequence for one in frame.of_kind("step.started") if one.payload["step"] == mine]
-    began = max((one for one in starts if one < event.sequence), default=event.sequence)
-    return [
-        one
-        for one in frame.of_kind("op.finished")
-        if one.payload["step"] == mine and began < one.sequence < event.sequence
-    ]
-
-
-def _done(frame: Frame, event: Event) -> str:
-    """What the step changed: the names of its operations, repeated ones counted."""
-    names: dict[str, int] = {}
-    for one in _ops(frame, event):
-        if one.payload["status"] in ("changed", "failed"):
-            name = texts.find(one.payload["op"], frame.language) or one.payload["op"]
-            name = f"✘ {name}" if one.payload["status"] == "failed" else name
-            names[name] = names.get(name, 0) + 1
-    if not names:
-        return frame.say("form_install.unchanged") if event.payload["state"] in ("good", "kept") else "—"
-    return frame.say("form_import.and").join(f"{name} ×{count}" if count > 1 else name for name, count in names.items())
-
-
-def _last_steps(frame: Frame) -> list[dict[str, Any]]:
-    return list({one.payload["step"]: one.payload for one in frame.of_kind("step.finished")}.values())
-
-
-def _asked(frame: Frame) -> list[dict[str, Any]]:
-    return list(
-        {(one.payload["host"], one.payload["module"]): one.payload for one in frame.of_kind("module.finished")}.values()
-    )
-
-
-def _modules(frame: Frame) -> Table:
-    columns = _columns(
-        frame, ("module", 1.2, ""), ("requirement", 0.9, ""), ("host", 0.7, ""), ("url", 3.2, ""), ("answer", 2.6, ""),
-        ("took", 0.8, "right"), ("result", 0.9, ""),
-    )  # fmt: skip
-    rows: list[Row] = []
-    for one in _asked(frame):
-        told = error_text(one["error"], frame.language) if one["error"] else answered(frame, one)
-        rows.append((one["name"], one["requirement"], one["host"], mono(one["url"]), told, duration(one["ms"]),
-                     frame.result(one["state"])))  # fmt: skip
-    return Table(frame.say("form_install.modules"), columns, tuple(rows), empty=frame.say("form_install.no_modules"))
-
-
 def _parameters(frame: Frame) -> Table | None:
     """What the steps were given where it differs from the deployment before; all of it on a first installation."""
     now = _last(frame).get("parameters")
     if not now:
         return None
-    columns = _columns(frame, ("parameter", 2.2, ""), ("old", 3, ""), ("new", 3, ""), ("step_host", 2.4, ""))
+    found = changes(frame, now)
+    # On a first installation there is nothing old, and the files get the room.
+    old_width = 2.2 if any(old for _, _, old, _ in found) else 0.6
+    described = columns(
+        frame, ("parameter", 2, ""), ("old", old_width, ""), ("new", 2.6, ""), ("step_host", 2, ""), ("file", 3.2, "")
+    )
     rows: list[Row] = []
-    for step, name, old, new in changes(frame, now):
+    for step, name, old, new in found:
         recipe, _, host = step.partition("@")
-        rows.append((mono(name), mono(old), mono(new), f"{host} {_named({'recipe': recipe}, frame)}"))
+        rows.append(
+            (mono(name), mono(old), mono(new), f"{host} {named(frame, recipe)}", mono(_file(frame, step, name)))
+        )
     note = frame.say("form_install.parameters_note")
     empty = frame.say("form_install.same_parameters")
-    return Table(frame.say("form_install.parameters"), columns, tuple(rows), empty=empty, note=note)
+    return Table(frame.say("form_install.parameters"), described, tuple(rows), empty=empty, note=note)
 
 
-def _faults(frame: Frame) -> Table | None:
-    columns = _columns(frame, ("host", 0.7, ""), ("step", 1.6, ""), ("fault", 4, ""), ("handling", 1.6, ""))
-    rows: list[Row] = []
-    ended = {one.payload["step"]: one for one in frame.of_kind("step.finished")}
-    for event in frame.of_kind("step.finished"):
-        error = event.payload["error"]
-        if error and error["code"] != "needs":
-            last = ended[event.payload["step"]]
-            mended = last.sequence > event.sequence and last.payload["state"] in ("good", "kept")
-            handling = "mended" if mended else "rolled_back" if frame.of_kind("deploy.rolled_back") else "open"
-            rows.append((event.payload["host"], _named(event.payload, frame), _fault(frame, error),
-                         frame.say(f"form_install.handling.{handling}")))  # fmt: skip
-    for one in _asked(frame):
-        if one["state"] == "fail":
-            handling = "rolled_back" if frame.of_kind("deploy.rolled_back") else "open"
-            rows.append((one["host"], one["name"], error_text(one["error"], frame.language),
-                         frame.say(f"form_install.handling.{handling}")))  # fmt: skip
-    return Table(frame.say("form_install.faults"), columns, tuple(rows)) if rows else None
+def _file(frame: Frame, step: str, parameter: str) -> str | None:
+    """The file that holds a parameter, or one of its parts; None where the recipe cannot say.
 
-
-def _fault(frame: Frame, error: dict[str, Any]) -> str:
-    if error["code"] == "host":
-        return error_text(error, frame.language)
-    lines = [line.strip() for line in str(error.get("detail", "")).splitlines() if line.strip()]
-    said = " / ".join(lines[-2:])[:400] or "—"
-    what = (
-        " ".join(error["probes"])
-        if error["code"] == "probe"
-        else " ".join(error["modules"])
-        if error["code"] == "module"
-        else texts.find(error.get("op", ""), frame.language) or "—"
-    )
-    return frame.say(f"form_install.fault.{error['code']}", what=what, said=said)
+    Where the host decides among several, it is the one that the step has written.
+    """
+    declared = _last(frame).get("files", {}).get(step, {})
+    # The name of a part may have dots itself: ``zones.his.example``.
+    words = parameter.split(".")
+    names = [".".join(words[:count]) for count in range(len(words), 0, -1)]
+    files: list[str] = next((declared[one] for one in names if one in declared), [])
+    if len(files) > 1:
+        ops = [one.payload for one in frame.store.events(kind="op.finished")]
+        written = {file["path"] for op in ops if op["step"] == step for file in op.get("files", [])}
+        files = [one for one in files if one in written]
+    return files[0] if len(files) == 1 else None
 
 
 def _rollback(frame: Frame) -> Table:
     """A rollback's own limits, the one that followed a failed deployment, or the way back if one is needed."""
-    columns = _columns(
+    described = columns(
         frame, ("trigger_of", 2, ""), ("method", 3.4, ""), ("executed", 0.9, ""), ("outcome", 2.6, "")
     )  # fmt: skip
     started = frame.started.payload
@@ -371,7 +272,7 @@ def _rollback(frame: Frame) -> Table:
         if saved:
             method += frame.say("form_install.way_back_database", backup=saved[0].payload["run"])
         rows = [(frame.say("form_install.on_failure"), method, frame.say("form_install.not_executed"), "—")]
-    return Table(frame.say("form_install.rollback"), columns, tuple(rows), note=frame.say("form_install.limits"))
+    return Table(frame.say("form_install.rollback"), described, tuple(rows), note=frame.say("form_install.limits"))
 
 
 def _went_back(frame: Frame, about: dict[str, Any], conclusion: str) -> Row:
@@ -395,12 +296,12 @@ def _access(frame: Frame) -> Table | None:
         (mono(one["url"]), one["host"], frame.say("form_install.browser"))
         for one in frame.started.payload.get("access", [])
     ]
-    columns = _columns(frame, ("url", 3, ""), ("host", 1, ""), ("browser", 3, ""))
-    return Table(frame.say("form_install.access"), columns, tuple(rows)) if rows else None
+    described = columns(frame, ("url", 3, ""), ("host", 1, ""), ("browser", 3, ""))
+    return Table(frame.say("form_install.access"), described, tuple(rows)) if rows else None
 
 
 def _packages(frame: Frame) -> Table:
-    columns = _columns(frame, ("host", 0.7, ""), ("sent", 1, "right"), ("package", 6, ""))
+    described = columns(frame, ("host", 0.7, ""), ("sent", 1, "right"), ("package", 6, ""))
     rows: list[Row] = []
     for event in frame.of_kind("bundle.pushed"):
         changes = [f"{one['package']} {one['new']}" for one in event.payload["changes"]]
@@ -411,4 +312,4 @@ def _packages(frame: Frame) -> Table:
                 ", ".join(changes) or frame.say("form_install.nothing_new"),
             )
         )
-    return Table(frame.say("form_install.packages"), columns, tuple(rows), empty=frame.say("form_install.none_sent"))
+    return Table(frame.say("form_install.packages"), described, tuple(rows), empty=frame.say("form_install.none_sent"))

@@ -103,7 +103,12 @@ class Mount(Part):
     @property
     def made_as(self) -> str:
         """What a blank disk for it is formatted with; empty where it is none of this host's own."""
-        return next((one for one in self.fs if one in LOCAL_FS), "") if self.fs else "ext4"
+        return next(iter(self.local), "") if self.fs else "ext4"
+
+    @property
+    def local(self) -> list[str]:
+        """The filesystems of a disk of this host's own that it takes, in the order of the site file."""
+        return [one for one in self.fs if one in LOCAL_FS] if self.fs else list(LOCAL_FS)
 
 
 class RoleSpec(Part):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from power import implops, write_demo, write_site
+from power import implops, ssh, write_demo, write_site
 
 from implops.site import Site, load
 from implops.store import Store
@@ -69,6 +70,28 @@ def last(site: Site, kind: str) -> dict[str, object]:
     event = Store.of(site.state).last(kind)
     assert event, kind
     return event.payload
+
+
+def files_of_parameters(site: Site) -> None:
+    """Every file that the form names for a parameter is on its host, written by the step that was given it."""
+    store = Store.of(site.state)
+    written: dict[str, set[str]] = {}
+    for event in store.events(kind="op.finished"):
+        paths = {one["path"] for one in event.payload.get("files", [])}
+        written.setdefault(event.payload["step"], set()).update(paths)
+    start = store.last("deploy.started")
+    assert start and start.payload["files"]
+    named: dict[str, set[str]] = {}
+    for step, declared in start.payload["files"].items():
+        for name, paths in declared.items():
+            # What a release holds is put there as a whole.
+            here = [one for one in paths if one in written.get(step, set()) or one.startswith("/opt/implops/releases/")]
+            assert len(here) == 1, (step, name, paths)
+            named.setdefault(step.partition("@")[2], set()).update(here)
+    assert named.keys() == site.hosts.keys()
+    for host, paths in named.items():
+        asked = " ".join(f"[ -f {one} ] || echo {one};" for one in sorted(paths))
+        assert ssh(site, host, f"sudo -n sh -c {shlex.quote(asked + ' true')}").stdout == "", host
 
 
 def page(site: Site, kind: str, run: str) -> str:

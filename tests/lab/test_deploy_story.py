@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from kills import POINTS, compare, killed, share_secrets
 from power import SECRETS, environment, implops, ssh, write_demo, write_site
+from releases import files_of_parameters, page
 
 from implops import lab
 from implops.bundle import latest
@@ -224,3 +225,27 @@ def test_8_the_record_tells_the_whole_story(bare: Site) -> None:
     page = next(path for path in Path(bare.out).glob("*INST-0001.html")).read_text(encoding="utf-8")
     assert "续跑" in page
     assert "连接中断" in page
+
+
+def test_9_what_was_run_and_what_was_written_is_recorded_and_printed(deployed: Site) -> None:
+    store = Store.of(deployed.state)
+    run = store.events(kind="deploy.started")[0].run
+    ops = [one.payload for one in store.events(kind="op.finished", run=run)]
+    ran: dict[str, str] = {}
+    for op in ops:
+        ran[op["op"]] = " ".join([ran.get(op["op"], ""), *(one["text"] for one in op.get("commands", []))])
+    assert "initdb -D /data/pg.implops-new" in ran["recipe.postgresql.initdb"]
+    assert ran["recipe.nginx.packages"].strip() == "… apt-get -q -y --no-remove install -- nginx-light …"
+    assert "nginx -q -t; } && systemctl reload nginx.service" in ran["recipe.nginx.reload"]
+    assert "psql" in ran["recipe.postgresql.roles"]
+    assert "SCRAM" not in ran["recipe.postgresql.roles"]
+    told = json.dumps(ops, ensure_ascii=False)
+    assert "flock" not in told
+    assert not [name for name in SECRETS if (deployed.base / "secrets" / name).read_text("ascii").strip() in told]
+    # A record is for keeping: what a first installation of four hosts adds to it.
+    assert len(told) < 100_000
+    files_of_parameters(deployed)
+    shown = page(deployed, "INST", run)
+    for word in ("D 附 命令", "实施人员提供(system.artifact)", "软件源 Debian", "端口可连接:", "3 项均符合",
+                 "/etc/postgresql/15/main/postgresql.conf", "install -- nginx-light"):  # fmt: skip
+        assert word in shown, word

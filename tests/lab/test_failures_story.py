@@ -153,6 +153,9 @@ def test_4_a_service_that_starts_and_dies_is_no_good_service(site: Site) -> None
     lab.enter(site, "dns1", ["sh", "-c", f"rm -r {drop}; systemctl daemon-reload"])
     assert process.returncode == 1, said
     assert "systemd:named.service" in said
+    ended = [one.payload for one in Store.of(site.state).events(kind="step.finished")]
+    bad = next(one for one in reversed(ended) if one["step"] == "bind9@dns1")["probes"]
+    assert {one["id"]: one.get("said") for one in bad}["systemd:named.service"] in ("inactive", "failed")
 
 
 def test_5_and_in_the_end_everything_stands_and_nothing_ran_twice(site: Site) -> None:

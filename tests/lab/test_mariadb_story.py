@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from power import implops, ssh
-from releases import last, prepare, write
+from releases import files_of_parameters, last, prepare, write
 
 from implops.site import Site
 from implops.store import Store
@@ -51,6 +51,7 @@ def test_1_a_fresh_site_is_deployed_and_a_second_run_finds_nothing_to_do(site: S
     asked = [(one["module"], one["host"], one["state"]) for one in event.payload["modules"]]
     assert len(asked) == 2 * 5 + 1
     assert {state for *_, state in asked} == {"pass"}
+    files_of_parameters(site)
     implops("check", site.path)
     assert "无需改动" in implops("deploy", site.path, "--yes", timeout=600).stdout
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from power import free_network, implops, ssh
-from releases import notes
+from releases import files_of_parameters, notes
 
 from implops import lab
 from implops.site import Site, load
@@ -130,6 +130,7 @@ system:
 def test_1_an_archive_runs_under_its_own_account_in_a_hardened_unit(program: Site) -> None:
     deploy(program)
     assert set(modules(program).values()) == {"pass"}
+    files_of_parameters(program)
     shown = ssh(program, "app1", "systemctl show app-his -p User -p ProtectSystem -p NoNewPrivileges -p MainPID").stdout
     assert {"User=app-his", "ProtectSystem=strict", "NoNewPrivileges=yes"} <= set(shown.split())
     home = "/opt/implops/releases/his"

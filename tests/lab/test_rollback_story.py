@@ -70,6 +70,9 @@ def test_1_a_release_whose_module_fails_is_rolled_back_by_itself(as_found: Site)
     assert "已回滚" in shown
     assert "升级未通过验证,自动" in shown
     assert "部署前" in shown
+    shown = page(site, "INST", str(deployed["rollback_run"]))
+    assert "systemctl start tomcat10.service" in shown
+    assert f"ln -s {before}" in shown
     # What was rolled back is not resumed, and there is nothing further to go back to.
     assert "已转入回滚" in implops("deploy", site.path, "--yes", "--resume", run, code=2).stderr
     assert before in implops("rollback", site.path, "--yes", "--to", before, code=2).stderr

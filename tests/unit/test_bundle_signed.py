@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from implops import signing
-from implops.bundle import Bundle, archive, diff, signer, verify
+from implops.bundle import Bundle, archive, diff, signer, source, verify
 from implops.cli.main import main
 from implops.errors import DataError, InputError
 from implops.site import Site, load
@@ -25,14 +25,17 @@ def key(folder: Path, name: str) -> Path:
     return path
 
 
-def written(folder: Path, sign_with: Path | None = None, version: str = "1.0", files: dict[str, bytes] = FILES) -> Path:
+def written(
+    folder: Path, sign_with: Path | None = None, version: str = "1.0", files: dict[str, bytes] = FILES,
+    more: dict[str, object] | None = None,
+) -> Path:  # fmt: skip
     rows = [
         {"path": name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest(), "kind": "artifact"}
         for name, data in files.items()
     ]
     hosts = {"app1": {"release": "bookworm", "packages": ["a"], "debs": [], "files": []}}
     manifest = {"name": "HIS", "version": version, "arch": "amd64", "versions": {"a": version},
-                "files": rows, "hosts": hosts}  # fmt: skip
+                "files": rows, "hosts": hosts, **(more or {})}  # fmt: skip
     folder.mkdir(exist_ok=True)
     path = folder / f"HIS-{version}-{hashlib.sha256(archive.dump(manifest)).hexdigest()[:12]}.tar"
     sign = functools.partial(signing.sign, key=sign_with, namespace="implops-bundle") if sign_with else None
@@ -61,6 +64,26 @@ def test_the_signer_is_named_and_any_tar_and_ssh_keygen_can_tell_too(tmp_path: P
     command = ["ssh-keygen", "-Y", "verify", "-f", tmp_path / "signers", "-I", "wang@vendor.example",
                "-n", "implops-bundle", "-s", tmp_path / "SHA256SUMS.sig"]  # fmt: skip
     subprocess.run(command, input=(tmp_path / "SHA256SUMS").read_bytes(), check=True, capture_output=True)
+
+
+def test_the_record_knows_where_a_bundle_comes_from(tmp_path: Path, example: Path) -> None:
+    mine = key(tmp_path, "mine")
+    said = subprocess.run(["ssh-keygen", "-l", "-f", mine], check=True, capture_output=True, text=True).stdout
+    about = {"tool": "0.1.0", "dated": "2026-11-25T02:22:30+00:00"}
+    now = {**about, "origins": ["Debian bookworm"], "given": {"files/his.war": "system.artifact"}}
+    found = source(demanding(example, mine), verify(written(tmp_path, mine, more=now)))
+    assert (found["key"], found["signer"]) == (said.split()[1], "wang@vendor.example")
+    (file,) = [one for one in found["files"] if one["name"] == "his.war"]
+    assert file == {"name": "his.war", "sha256": hashlib.sha256(FILES["files/his.war"]).hexdigest(),
+                    "size": 904, "kind": "artifact", "key": "system.artifact"}  # fmt: skip
+    # One of before these were noted says so by saying nothing.
+    old = source(load(example), verify(written(tmp_path / "old", mine, more=about)))
+    assert (old["origins"], {one["key"] for one in old["files"]}) == ([], {""})
+
+
+@pytest.mark.parametrize("text", [b"", b"nonsense", b"-----BEGIN SSH SIGNATURE-----\nAAA\n", b"AAAA"])
+def test_what_is_no_signature_names_no_key(text: bytes) -> None:
+    assert signing.fingerprint(text) == ""
 
 
 def test_signing_changes_neither_the_contents_nor_their_digest(tmp_path: Path) -> None:

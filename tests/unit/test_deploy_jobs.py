@@ -80,6 +80,18 @@ def test_what_was_changed_is_flushed_when_it_holds_and_only_then(tmp_path: Path)
     assert noted.exists()
 
 
+def test_what_a_bad_probe_says_is_known_as_its_own(tmp_path: Path) -> None:
+    wanted = [
+        probes.shell("good", "echo fine", deadline_s=0),
+        probes.shell("bad", "echo '1> not a mark'; echo gone >&2; false", deadline_s=0),
+        probes.shell("silent", "false", deadline_s=0),
+    ]
+    done = sh(probes.script([one.plain() for one in wanted], patient=True))
+    found, text = probes.said(f"sudo: something else\n{done.stderr}")
+    assert found == {1: "1> not a mark / gone"}
+    assert text.splitlines()[:3] == ["sudo: something else", "1> not a mark", "gone"]
+
+
 def answered(tmp_path: Path, *wanted: probes.Probe) -> list[list[str]]:
     done = sh(f"cd {tmp_path}\n" + probes.script([one.plain() for one in wanted], patient=True))
     lines = [line.split() for line in done.stdout.splitlines()]

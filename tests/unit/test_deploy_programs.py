@@ -67,6 +67,16 @@ def test_a_jar_is_started_with_its_class_and_its_configuration_holds_the_passwor
     assert config.reveal() == ("url=jdbc:postgresql://10.77.1.11:5432/his\npassword=pw-db_app-1\nport=8888\n")
 
 
+def test_every_file_of_its_configuration_is_named_where_it_lies(ready: Site) -> None:
+    site = program(ready)
+    app, files = recipe("app_program"), recipe("app_program").files(site, site.hosts["app1"])
+    current = "/opt/implops/releases/his/current"
+    assert files["config.config/application.properties"] == f"{current}/config/application.properties"
+    assert files["start"] == f"{current}/{app.unit(site)}"
+    given = app.params(site, site.hosts["app1"])
+    assert {one.partition(".")[0] for one in files} <= set(given)
+
+
 def test_systemds_own_characters_stay_arguments() -> None:
     class Data:
         start, kind = ["bin/run", "100%", "$HOME", 'a"b', "c\\d"], "archive"

@@ -7,8 +7,8 @@ from types import ModuleType
 
 import pytest
 
-from implops import kit
-from implops.deploy import plan, recipes
+from implops import kit, trust
+from implops.deploy import parameters, plan, recipes
 from implops.errors import InputError, KitError
 from implops.site import Site, load
 from implops.site.environment import Account
@@ -205,6 +205,40 @@ def test_every_recipe_can_be_undone_and_backwards(site: Site) -> None:
     for step in made.steps:
         assert all(order.index(step.id) < order.index(need) for need in step.needs)
         assert all(step.id in back.step(need).needs for need in step.needs)
+
+
+def test_the_file_of_a_parameter_is_that_of_a_parameter(site: Site) -> None:
+    vault = site.base / "secrets"
+    vault.mkdir(mode=0o700)
+    for name in ("db_app", "db_import", "restic"):
+        (vault / name).touch(mode=0o600)
+        (vault / name).write_text(f"pw-{name}-1\n", encoding="ascii")
+    (site.base / "release" / "schema").mkdir(parents=True)
+    for name in ("his-1.0.0.war", "schema/001_base.sql", "schema/002_departments.sql"):
+        (site.base / "release" / name).write_bytes(b"-- x\n")
+    site.known_hosts.parent.mkdir(exist_ok=True)
+    site.known_hosts.write_text(f"{trust.name_of(site, site.hosts['sto1'])} ssh-ed25519 AAAA\n", encoding="ascii")
+    for text in (site.path.read_text(encoding="utf-8"), _mariadb(site)):
+        site.path.write_text(text, encoding="utf-8")
+        made = plan.make(load(site.path), recipes.load(site.base))
+        given, files = parameters.of(made, b"k" * 32), parameters.files(made)
+        # What a recipe is given is known; where each of its parts lies is said for the parts that it has.
+        for step, declared in files.items():
+            for name, paths in declared.items():
+                assert name in given[step] or any(one.startswith(f"{name}.") for one in given[step]), (step, name)
+                assert paths and all(one.startswith("/") for one in paths), (step, name)
+        assert {"os_base", "bind9", "resolver", "tomcat", "nginx", "app_war", "storage", "backup_jobs"} < {
+            step.partition("@")[0] for step in files
+        }
+
+
+def _mariadb(site: Site) -> str:
+    text = site.path.read_text(encoding="utf-8")
+    for old, new in (("engine: postgresql", "engine: mariadb"), ("  major: 15\n", "  major: 10\n"),
+                     ("  encoding: UTF8\n  locale: zh_CN.UTF-8\n", "")):  # fmt: skip
+        assert old in text, old
+        text = text.replace(old, new, 1)
+    return text
 
 
 def test_undoing_asks_for_no_secret_and_no_file_of_the_vendor(site: Site) -> None:

@@ -88,9 +88,10 @@ def test_the_environment_sheet_says_who_does_what_until_when(store: Store, site:
 
 def step(run: Run, name: str, state: str, **more: Any) -> None:
     recipe, _, host = name.partition("@")
-    run.event("step.started", {"step": name, "host": host, "recipe": recipe, "key": "k"})
-    for op, status in more.pop("ops", []):
-        run.event("op.finished", {"step": name, "op": op, "status": status, "ms": 5})
+    about = {"step": name, "host": host, "recipe": recipe, "key": "k"}
+    run.event("step.started", {**about, "expected": more.pop("expected", [])})
+    for op, status, *did in more.pop("ops", []):
+        run.event("op.finished", {"step": name, "op": op, "status": status, "ms": 5, **dict(*did)})
     values = {"changed": 0, "same": 0, "ms": 1200, "error": None, "probes": [], "key": "k", **more}
     run.event("step.finished", {"step": name, "host": host, "recipe": recipe, "state": state, **values})
 
@@ -101,8 +102,10 @@ def test_the_installation_record_of_a_failed_and_resumed_run(store: Store, site:
     with record(store, site, "deploy", "王工/1", start) as run:
         failed = {"code": "failed", "op": "recipe.postgresql.initdb", "detail": "initdb: error: disk full\n"}
         ops = [("recipe.os_base.zone", "changed"), ("recipe.os_base.hosts", "changed")]
-        step(run, "os_base@db1", "good", changed=2, ops=ops, probes=[{"id": "zone", "state": "ok", "ms": 1}])
-        step(run, "postgresql@db1", "failed", error=failed, ops=[("recipe.postgresql.initdb", "failed")])
+        zone = {"id": "zone:Asia/Shanghai", "state": "ok", "ms": 1}
+        step(run, "os_base@db1", "good", changed=2, ops=ops, probes=[zone])
+        step(run, "postgresql@db1", "failed", error=failed, ops=[("recipe.postgresql.initdb", "failed")],
+             expected=["systemd:postgresql@15-main.service"])  # fmt: skip
         run.finish("fail", {"release": None, "backup_run": None})
     # Taken up again with a bundle that was built anew.
     anew = {**start, "resumed": True, "bundle_sha256": "d" * 64, "bundle": "HIS-1.0.0-new.tar"}
@@ -116,9 +119,10 @@ def test_the_installation_record_of_a_failed_and_resumed_run(store: Store, site:
     document = render.build(store, run.id, "INST", "HIS-TEST-INST-0001")
     assert "续跑 1 次" in header(document, "版次/检查轮次")
     rows = table(document, "安装步骤")
-    assert [row[7] for row in rows] == ["完成", "失败", "已完成过,现仍符合要求", "完成"]
-    assert rows[0][4:6] == ["设置时区,写 /etc/hosts", "1/1"]
-    assert rows[1][4] == "✘ 在指定数据目录初始化实例"
+    assert [row[9] for row in rows] == ["完成", "失败", "已完成过,现仍符合要求", "完成"]
+    assert rows[0][4:8] == ["设置时区,写 /etc/hosts", "时区:Asia/Shanghai", "符合", "2"]
+    # It did not come so far as to be asked.
+    assert rows[1][4:7] == ["✘ 在指定数据目录初始化实例", "服务运行:postgresql@15-main.service", "未验证"]
     assert "disk full" in table(document, "异常")[0][2]
     first, last = table(document, "发布版本")
     assert (first[2], first[4], last[2], last[4]) == ("—", "b" * 16, f"1.0.0-{run.id}", "d" * 16)
@@ -126,6 +130,78 @@ def test_the_installation_record_of_a_failed_and_resumed_run(store: Store, site:
     # Counted once a step, as it ended: two steps, two good.
     assert "步骤 2 个,完成 2 个,改动 1 处" in header(document, "统计")
     assert table(document, "系统模块")[0][4] == "HTTP 200"
+
+
+def test_the_installation_record_shows_commands_answers_sources_and_files(store: Store, site: Site) -> None:
+    files = {"tool": "0.1.0", "key": "SHA256:abc", "signer": "王工", "origins": ["Debian bookworm"], "debs": 184,
+             "dated": "2026-11-25T02:22:30+00:00", "files": [
+                 {"name": "his.war", "sha256": "a" * 64, "size": 2048, "kind": "artifact", "key": "system.artifact"},
+                 {"name": "1.sql", "sha256": "c" * 64, "size": 10, "kind": "schema", "key": "system.schema[0]"},
+                 {"name": "old.tar", "sha256": "d" * 64, "size": 10, "kind": "artifact", "key": ""}]}  # fmt: skip
+    store.append("bundle.finished", {"sha256": "b" * 64, "size": 3 * 2**20}, run="BUILT", operator="李工/2")
+    start = {
+        "check_run": checked(store, site), "bundle_sha256": "b" * 64, "bundle": "HIS-1.tar", "resumed": False,
+        "source": files,
+        "parameters": {"os_base@db1": {"zone": "Asia/Shanghai", "ntp": "10.1.1.1", "sysctl.vm.swappiness": "10",
+                                       "people": "a"}},
+        "files": {"os_base@db1": {"zone": ["/etc/timezone"], "sysctl": ["/etc/sysctl.d/60-implops.conf"],
+                                  "ntp": ["/etc/chrony/x.sources", "/etc/systemd/timesyncd.conf.d/x.conf"]}},
+    }  # fmt: skip
+    wrote = {"path": "/etc/chrony/x.sources", "mode": "644", "owner": "root:root", "sha256": "f" * 64}
+    hidden = {"path": "/etc/key", "mode": "600", "owner": "root:root", "sha256": ""}
+    ran = {"text": "set -e\n  dpkg -i x", "cut": 0, "sha256": ""}
+    ops = [
+        ("recipe.os_base.time_servers", "changed", {"files": [wrote, hidden], "more": 3}),
+        ("recipe.os_base.zone", "failed", {"commands": [ran]}),
+        ("recipe.os_base.hosts", "same"),
+    ]
+    names = [{"id": f"dns:{one}.his", "state": "bad", "ms": 1, "said": ""} for one in "abcd"]
+    bad = [{"id": "own-thing:x", "state": "bad", "ms": 1, "said": "timed out / really"}, *names]
+    probes = [{"id": "tcp:10.1.1.1:53", "state": "ok", "ms": 1}, *bad]
+    with record(store, site, "deploy", "王工/1", start) as run:
+        step(run, "os_base@db1", "failed", ops=ops, probes=probes, error={"code": "probe", "probes": ["x"]})
+        step(run, "nginx@app1", "blocked", error={"code": "needs", "steps": []})
+        run.finish("fail", {"release": None, "backup_run": None})
+    document = render.build(store, run.id, "INST", "N-1")
+    bundle, packages, war, schema, old = table(document, "来源")
+    assert bundle[:3] == ["HIS-1.tar", "安装包", "implops 0.1.0 制作,制作人 李工/2"]
+    assert bundle[4:] == ["3 MiB", "b" * 16, "王工 SHA256:abc"]
+    assert packages[:3] == ["184 个软件包", "系统软件包", "软件源 Debian bookworm"]
+    assert war[:3] == ["his.war", "业务系统程序", "实施人员提供(system.artifact)"]
+    assert schema[1:3] == ["库表文件", "实施人员提供(system.schema)"]
+    assert old[1:3] == ["程序文件", "—"]
+    failed, blocked = table(document, "安装步骤")
+    assert failed[5] == "端口可连接:10.1.1.1:53\nown-thing:x\n域名解析:a.his, b.his, c.his 等 4 项"
+    assert failed[6].splitlines() == ["✘ own-thing:x", "✘ 域名解析:a.his, b.his, c.his 等 4 项",
+                                      "应答:timed out / really", "其余 1 项符合"]  # fmt: skip
+    assert blocked[4:9] == ["—"] * 5
+    rows = table(document, "命令")
+    assert [row[:2] + row[-1:] for row in rows] == [["1", "db1", "已更改"], ["1", "db1", "✘ 失败"]]
+    assert rows[0][4].splitlines() == [f"→ /etc/chrony/x.sources 644 root:root {'f' * 16}", "→ /etc/key 600 root:root",
+                                       "…另有 3 条"]  # fmt: skip
+    assert rows[1][4] == "set -e ⏎ dpkg -i x"
+    # A host chooses between two files: the one that it got. What the recipe does not say is not guessed.
+    assert {row[0]: row[4] for row in table(document, "参数")} == {
+        "zone": "/etc/timezone", "sysctl.vm.swappiness": "/etc/sysctl.d/60-implops.conf",
+        "ntp": "/etc/chrony/x.sources", "people": "—",
+    }  # fmt: skip
+
+
+def test_a_record_of_before_commands_were_kept_still_prints(store: Store, site: Site) -> None:
+    start = {"check_run": checked(store, site), "bundle_sha256": "b" * 64, "resumed": False,
+             "parameters": {"os_base@db1": {"zone": "Asia/Shanghai"}}}  # fmt: skip
+    with record(store, site, "deploy", "王工/1", start) as run:
+        run.event("step.started", {"step": "os_base@db1", "host": "db1", "recipe": "os_base", "key": "k"})
+        run.event("op.finished", {"step": "os_base@db1", "op": "recipe.os_base.zone", "status": "changed", "ms": 5})
+        probes = [{"id": "zone:x", "state": "bad", "ms": 1}]
+        ended = {"state": "failed", "changed": 1, "same": 0, "ms": 9, "error": None, "probes": probes, "key": "k"}
+        run.event("step.finished", {"step": "os_base@db1", "host": "db1", "recipe": "os_base", **ended})
+        run.finish("fail", {"release": None, "backup_run": None})
+    document = render.build(store, run.id, "INST", "N-1")
+    assert "D 附 命令" not in [part.title for part in document.parts if isinstance(part, Table)]
+    assert table(document, "来源")[0][1:5] == ["安装包", "—", "—", "—"]
+    assert table(document, "安装步骤")[0][4:7] == ["设置时区", "时区:x", "✘ 时区:x"]
+    assert table(document, "参数")[0][4] == "—"
 
 
 def test_the_installation_record_of_an_upgrade_that_went_back(store: Store, site: Site) -> None:

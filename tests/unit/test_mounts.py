@@ -120,9 +120,9 @@ def test_declared_options_have_to_be_there() -> None:
 
 @pytest.mark.parametrize("command", ["echo 'a b' \"$x\";\nfoo", "a; echo $? > b"])
 def test_a_plan_shows_the_command_itself(command: str) -> None:
-    assert shell.inside(shell.guarded(command, 60)) == command
-    assert shell.inside(shell.job(command, 900)) == command
-    assert shell.inside(command) == command
+    assert shell.plain(shell.guarded(command, 60)) == command
+    assert shell.plain(shell.job(command, 900)) == command
+    assert shell.plain(command) == command
 
 
 MOUNTED = ["/dev/vda / ext4 rw 0 0"]
