@@ -6,11 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from implops import kit, texts
 from implops.secrets import redactor
 from implops.site import Site, load
 from implops.store import Store
+
+# A busy machine is no fault of the code: an example has no time limit.
+settings.register_profile("implops", deadline=None)
+settings.load_profile("implops")
 
 
 @pytest.fixture(autouse=True)

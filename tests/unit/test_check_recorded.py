@@ -383,7 +383,7 @@ MANGLES: dict[str, Mangle] = {
 _CLEAN: dict[tuple[str, str], str] = {}
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(sorted(MANGLES)), st.floats(0, 1), st.binary(min_size=1, max_size=60), st.booleans())
 def test_no_garbled_answer_passes_where_the_clean_one_does_not(
     site: Site, how: str, where: float, noise: bytes, reseal: bool
@@ -408,7 +408,7 @@ def test_no_garbled_answer_passes_where_the_clean_one_does_not(
         assert not wrong
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(SECTIONS), st.data())
 def test_strange_values_in_any_section_are_errors_and_never_exceptions(
     site: Site, section: str, data: st.DataObject

@@ -187,7 +187,7 @@ def test_a_constant_must_fit_its_column(tmp_path: Path) -> None:
     assert error.value.key == "import.constant_form"
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=6), min_size=1, max_size=5))
 def test_the_quick_look_and_the_slow_work_agree(values: list[str]) -> None:
     """A column that is let through untouched is one that no rule would have changed or refused."""

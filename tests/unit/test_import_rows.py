@@ -321,7 +321,7 @@ def _text(codec: str) -> st.SearchStrategy[str]:
 
 
 @pytest.mark.parametrize("encoding", sorted(CODECS))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_text_in_any_encoding_comes_out_as_it_went_in(tmp_path: Path, encoding: str, data: st.DataObject) -> None:
     codec = CODECS[encoding][0]
@@ -340,7 +340,7 @@ def test_any_text_in_any_encoding_comes_out_as_it_went_in(tmp_path: Path, encodi
     assert read.reasons == [(number, "name", "required") for number, row in enumerate(rows, start=2) if not row[1]]
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(raw=st.lists(st.binary(max_size=30).map(lambda one: one.replace(b"\n", b"")), max_size=8))
 def test_any_bytes_are_good_rejected_or_blank(tmp_path: Path, raw: list[bytes]) -> None:
     read = Read(tmp_path, HEADER + b"\n".join([GOOD.encode(), *raw]) + b"\n", prove_first=False)

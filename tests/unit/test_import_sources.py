@@ -180,7 +180,7 @@ def test_a_record_may_lie_across_blocks(tmp_path: Path) -> None:
     assert (read.reasons, len(read.rows)) == ([], 30000)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(st.tuples(st.text("ab\"\n,;'|", max_size=6), st.text('甲"\n\r,', max_size=6)), min_size=1, max_size=6)
 )
@@ -384,7 +384,7 @@ def test_other_tables_of_a_dump_are_noted(tmp_path: Path) -> None:
     assert (read.rows, read.reader.tally.notes) == ([["1", "2"]], {"noted_tables": "u"})
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(
         st.tuples(st.text("a'\"\\`;(),-/*甲", max_size=8), st.text("'\\;甲 ", max_size=8)), min_size=1, max_size=4

@@ -30,7 +30,7 @@ def test_two_folders_share_no_name(tmp_path: Path) -> None:
 
 
 # Names of links: at most 15 bytes (IFNAMSIZ 16 with the final zero).
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(name=st.from_regex(r"\A[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z"))
 def test_links_fit_the_kernel_whatever_a_host_is_called(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
     text = kit.annotated_site().read_text(encoding="utf-8").replace("  db1:", f'  "{name}":').split("\nlab:")[0]
