@@ -4,7 +4,7 @@ SHELL := /bin/sh
 PY := .venv/bin/python
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help setup demo test test-unit test-lab test-full kill-test lint bench bench-check bench-deploy bench-import mutation docs offline-kit fresh-test clean
+.PHONY: help setup demo test test-unit test-lab test-full kill-test power-test lint bench bench-check bench-deploy bench-import mutation docs offline-kit fresh-test clean
 
 help:           ## this list
 	@sed -n 's/^\([a-z-]*\): .*##/  make \1  -/p' Makefile
@@ -32,6 +32,9 @@ test-full: setup     ## the long stories too (every point of a kill, every fault
 
 kill-test: setup     ## deployments killed (SIGKILL) sixty times and resumed: the end must be that of an undisturbed one
 	$(PY) -m pytest tests/lab/test_kill_story.py -s
+
+power-test: setup    ## a deployment whose hosts lose their power in every step, resumed each time: the same end
+	$(PY) -m pytest tests/lab/test_power_story.py -s
 
 lint: setup     ## ruff, mypy --strict, direction of imports
 	.venv/bin/ruff check .

@@ -42,8 +42,10 @@ def killed(site: Site, when: str, number: int) -> bool:
     return done.returncode != 0
 
 
-def compare(site: Site, reference: Site) -> None:
-    """Packages, files, services, database, modules as on hosts where nothing happened; nothing left behind."""
+def compare(site: Site, reference: Site, *, once: bool = True) -> None:
+    """Packages, files, services, database, modules as on hosts where nothing happened; nothing left behind. ``once``:
+    no package was installed twice (one that lost its power in the middle has to be).
+    """
     wrong = endstate.differences(endstate.of(reference), endstate.of(site))
     assert not wrong, "\n".join(wrong[:60])
     for name in site.hosts:
@@ -51,7 +53,8 @@ def compare(site: Site, reference: Site) -> None:
         assert "lock" not in left
         assert "installing" not in left
         assert ".part" not in left
-        # No package was installed twice.
+        if not once:
+            continue
         history = ssh(site, name, "cat /var/log/apt/history.log 2>/dev/null; true").stdout
         lines = [line.partition(" install -- ")[2] for line in history.splitlines() if " install -- " in line]
         assert len(lines) == len(set(lines)), lines
