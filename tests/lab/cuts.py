@@ -1,4 +1,4 @@
-"""The power of a step's host is cut while the step is carried out; the host is booted, the deployment taken up again."""
+"""The power of a step's host is cut while it is carried out; the host is booted, the deployment taken up again."""
 
 from __future__ import annotations
 
