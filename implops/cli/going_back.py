@@ -14,10 +14,11 @@ from implops.errors import HostError, ImplopsError
 
 if TYPE_CHECKING:
     from implops.backup.restore import Named
-    from implops.deploy.release import Releases
+    from implops.deploy.release import Release, Releases
     from implops.deploy.rollback import Way
     from implops.remote import Connection
     from implops.store.run import Run
+    from implops.verify.modules import Older
 
 
 @dataclass(frozen=True)
@@ -91,23 +92,28 @@ def carry_out(session: Session, open_: Mapping[str, Connection], run: Run, inten
                 release.mark(open_[host], home, release_.id, release_.state)
         return 1
     hosts = [one.name for one in site.with_role("app")] if intent.named else list(way.hosts)
+    older = _older(session, way.release)
+    not_asked = [one.name for one in site.system.modules if one.id not in older.modules]
+    if not_asked:
+        session.story(texts.say("rollback.not_asked", modules=" ".join(not_asked), release=way.release.id))
     done = []
     if hosts:
         made = plan.back(site, recipes.load(site.base), way.release.id, hosts)
         keys = {one.id: _key(one.id, way.release.id) for one in made.steps}
         # With a database that was put back nobody is served anywhere: there is nothing to take turns for.
         several = len(site.with_role("app")) > 1 and not intent.named
-        turns = Turns(session, open_, run, drain.away(site, open_)) if several else None
+        turns = Turns(session, open_, run, drain.away(site, open_), older) if several else None
         done = steps.carry_out(session, made, run, keys, turns=turns)
     modules: list[dict[str, Any]] = []
     if all(one.good for one in done):
-        modules = steps.ask_modules(session, open_, run, [one for one in site.hosts.values() if one.name in open_])
+        modules = steps.ask_modules(session, open_, run, [one for one in site.hosts.values() if one.name in open_],
+                                    older=older)  # fmt: skip
     good = all(one.good for one in done) and not steps.bad(modules)
     if good:
         everybody_back(session, open_)
     run.finish(
         "pass" if good else "fail",
-        {**intent.about(), "modules": modules, "changed": sum(one.changed for one in done)},
+        {**intent.about(), "modules": modules, "not_asked": not_asked, "changed": sum(one.changed for one in done)},
     )
     for one in (one for one in done if not one.good):
         session.story(steps.why(one))
@@ -115,6 +121,20 @@ def carry_out(session: Session, open_: Mapping[str, Connection], run: Run, inten
         about = {"name": module["name"], "url": module["url"], "why": steps.told(module)}
         session.story(texts.say("deploy.module_bad", **about))
     return steps.code(done, modules)
+
+
+def _older(session: Session, release: Release) -> Older:
+    """The modules that the release was found good with; all of the site file's when no record tells."""
+    from implops.verify.modules import Older
+
+    assert session.site.system
+    known = [
+        frozenset(one["module"] for one in event.payload["modules"])
+        for event in session.store.events(kind="deploy.finished")
+        if event.payload["conclusion"] == "pass" and event.payload["release"]["id"] == release.id
+    ]
+    every = frozenset(one.id for one in session.site.system.modules)
+    return Older(release.version, known[-1] if known else every)
 
 
 def _key(step: str, release: str) -> str:

@@ -6,6 +6,7 @@ catalogue, so that ``implops --help`` imports no verb.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import signal
@@ -22,6 +23,8 @@ _NOT_VERBS = {
     "__init__", "main", "output", "forms", "mending", "steps", "turns", "going_back", "planning", "upgrading",
     "import_inspect", "findings", "import_check", "import_run", "import_ask",
 }  # fmt: skip
+# This machine's disk takes nothing more.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 # The order of the process; a verb that is not in this list comes after it.
 _ORDER = (
     "init",
@@ -97,6 +100,13 @@ def main(arguments: list[str] | None = None) -> None:
         # The reader of our output left (``| head``): nothing is wrong.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        click.echo(
+            f"implops: {texts.say('cli.no_room', path=error.filename or Path.cwd(), why=error.strerror)}", err=True
+        )
+        sys.exit(3)
 
 
 def _terminated(signum: int, frame: object) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from implops.remote import Connection
     from implops.site import Host
     from implops.store.run import Run
+    from implops.verify.modules import Older
 
 # The recipe has waited for the port already: this is the time for the first pages to be compiled.
 _MODULE_SECONDS = 45.0
@@ -109,9 +110,12 @@ def log(session: Session, run: Run) -> Path:
 
 
 def ask_modules(
-    session: Session, open_: Mapping[str, Connection], run: Run, hosts: Sequence[Host], *, fresh: bool = True
-) -> list[dict[str, Any]]:
-    """Every module that is asked on one of these hosts. ``fresh``: something was changed, and has to stay good."""
+    session: Session, open_: Mapping[str, Connection], run: Run, hosts: Sequence[Host], *, fresh: bool = True,
+    older: Older | None = None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Every module that is asked on one of these hosts. ``fresh``: something was changed, and has to stay good.
+    ``older``: the release that has to answer, when it is not the site file's.
+    """
     from implops.units import format_seconds
     from implops.verify.modules import ask_all, modules_of
 
@@ -121,7 +125,7 @@ def ask_modules(
     found, stable = [], _STABLE_SECONDS if fresh else 0.0
     with session.phase(texts.say("deploy.asking_modules")):
         for host in hosts:
-            modules = modules_of(site, host)
+            modules = modules_of(site, host, older)
             answers = ask_all(site, open_[host.name], modules, deadline=_MODULE_SECONDS, stable_for=stable)
             for module, answer in zip(modules, answers, strict=True):
                 evidence = (run.keep(answer.body),) if answer.body else ()

@@ -15,14 +15,18 @@ if TYPE_CHECKING:
     from implops.deploy.plan import Step
     from implops.remote import Connection
     from implops.store.run import Run
+    from implops.verify.modules import Older
 
 
 class Turns:
     """``ready`` and ``accept`` of the engine's journal. A host that does not come back good stays away."""
 
-    def __init__(self, session: Session, open_: Mapping[str, Connection], run: Run, away: Collection[str]) -> None:
-        """``away``: who stays without users since an earlier run (``drain.away``)."""
-        self.session, self.open, self.run = session, open_, run
+    def __init__(
+        self, session: Session, open_: Mapping[str, Connection], run: Run, away: Collection[str],
+        older: Older | None = None,
+    ) -> None:  # fmt: skip
+        """``away``: who stays without users since an earlier run (``drain.away``). ``older``: as in ``ask_modules``."""
+        self.session, self.open, self.run, self.older = session, open_, run, older
         self.away = set(away)
         self.fronts: list[str] = []
 
@@ -56,7 +60,8 @@ class Turns:
             return None
         # A host that nothing was changed on answers as it has all the time.
         fresh = step.host.name in self.away
-        wrong = steps.bad(steps.ask_modules(self.session, self.open, self.run, [step.host], fresh=fresh))
+        asked = steps.ask_modules(self.session, self.open, self.run, [step.host], fresh=fresh, older=self.older)
+        wrong = steps.bad(asked)
         if wrong:
             return {"code": "module", "modules": [one["name"] for one in wrong]}
         self.away.discard(step.host.name)

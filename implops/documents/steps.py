@@ -186,7 +186,11 @@ def modules(frame: Frame) -> Table:
         told = error_text(one["error"], frame.language) if one["error"] else answered(frame, one)
         rows.append((one["name"], one["requirement"], one["host"], mono(one["url"]), told, duration(one["ms"]),
                      frame.result(one["state"])))  # fmt: skip
-    return Table(frame.say("form_install.modules"), described, tuple(rows), empty=frame.say("form_install.no_modules"))
+    ends = frame.of_kind("rollback.finished")
+    left_out = " ".join(ends[-1].payload.get("not_asked", ())) if ends else ""
+    note = frame.say("form_install.not_asked", modules=left_out) if left_out else ""
+    empty = frame.say("form_install.no_modules")
+    return Table(frame.say("form_install.modules"), described, tuple(rows), empty=empty, note=note)
 
 
 def faults(frame: Frame) -> Table | None:

@@ -69,6 +69,9 @@ _TRIGGERS = [
     for word in ("UPDATE", "DELETE")
 ]
 START = "0" * 64
+# So long another program may hold the file (a viewer, a copy that is being made) before we give up.
+_WAIT_SECONDS = 10
+_LOCKED = "database is locked"
 # Fewer digits, sign included, than the first integer that a float could not hold (2**53 has 16).
 _SAFE_DIGITS = 15
 
@@ -151,14 +154,12 @@ class Store:
         if self.engine.dialect.name == "sqlite":
             event.listen(self.engine, "connect", _pragmas)
             event.listen(self.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
-        try:
+        with self._said("store.open"):
             _metadata.create_all(self.engine)
             if self.engine.dialect.name == "sqlite":
                 with self.engine.begin() as connection:
                     for trigger in _TRIGGERS:
                         connection.exec_driver_sql(trigger)
-        except SQLAlchemyError as error:
-            raise StoreError("store.open", url=url, why=_why(error)) from None
 
     @classmethod
     def of(cls, folder: Path) -> Store:
@@ -173,14 +174,31 @@ class Store:
         """All that is written in the block is there when it ends, or, after an error, nothing of it: one flush to disk
         instead of one for each.
         """
-        with self.engine.begin() as self._open:
+        with self._said("store.write"), self.engine.begin() as self._open:
             try:
                 yield
             finally:
                 self._open = None
 
+    @property
+    def _place(self) -> str:
+        """The file, or the address without its password."""
+        url = self.engine.url
+        return url.database or "" if self.engine.dialect.name == "sqlite" else url.render_as_string()
+
     def _transaction(self) -> AbstractContextManager[Connection]:
         return self.engine.begin() if self._open is None else nullcontext(self._open)
+
+    @contextmanager
+    def _said(self, key: str) -> Iterator[None]:
+        """What the database refuses in the block is a StoreError: another program holds it, its disk is full, …"""
+        try:
+            yield
+        except SQLAlchemyError as error:
+            why = _why(error)
+            if _LOCKED in why:
+                raise StoreError("store.locked", path=self._place, seconds=_WAIT_SECONDS, why=why) from None
+            raise StoreError(key, path=self._place, why=why) from None
 
     def append(self, kind: str, payload: Json, *, run: str, operator: str, evidence: tuple[str, ...] = ()) -> Event:
         """Add one event and return it. Known secrets are removed first. Raises StoreError."""
@@ -188,29 +206,26 @@ class Store:
         if redactor.finds(text):
             text = canonical(redactor.value(payload))
         entry: Json = {"run": run, "kind": kind, "time": now(), "operator": operator, "evidence": list(evidence)}
-        try:
-            with self._transaction() as connection:
-                last = connection.execute(
-                    select(_events.c.sequence, _events.c.sha256).order_by(_events.c.sequence.desc()).limit(1)
-                ).first()
-                entry["sequence"] = (last.sequence if last else 0) + 1
-                entry["previous"] = last.sha256 if last else START
-                # canonical(entry), of parts that are made once: the payload is most of it, and a column of its own.
-                parts = {**{name: canonical(one) for name, one in entry.items()}, "payload": text}
-                whole = "{" + ",".join(f'"{name}":{part}' for name, part in sorted(parts.items())) + "}"
-                sha256 = hashlib.sha256(whole.encode()).hexdigest()
-                texts = {"payload": text, "evidence": parts["evidence"], "sha256": sha256}
-                connection.execute(insert(_events).values(**{**entry, **texts}))
-        except SQLAlchemyError as error:
-            raise StoreError("store.write", kind=kind, why=_why(error)) from None
+        with self._said("store.write"), self._transaction() as connection:
+            last = connection.execute(
+                select(_events.c.sequence, _events.c.sha256).order_by(_events.c.sequence.desc()).limit(1)
+            ).first()
+            entry["sequence"] = (last.sequence if last else 0) + 1
+            entry["previous"] = last.sha256 if last else START
+            # canonical(entry), of parts that are made once: the payload is most of it, and a column of its own.
+            parts = {**{name: canonical(one) for name, one in entry.items()}, "payload": text}
+            whole = "{" + ",".join(f'"{name}":{part}' for name, part in sorted(parts.items())) + "}"
+            sha256 = hashlib.sha256(whole.encode()).hexdigest()
+            texts = {"payload": text, "evidence": parts["evidence"], "sha256": sha256}
+            connection.execute(insert(_events).values(**{**entry, **texts}))
         # As it is read from now on, whatever the caller does with its own.
         return Event(sha256=sha256, **{**entry, "payload": json.loads(text), "evidence": evidence})
 
     def keep(self, raw: bytes) -> str:
-        """Store redacted raw output once; its sha256."""
+        """Store redacted raw output once; its sha256. Raises StoreError."""
         clean = redactor.data(raw)
         sha256 = hashlib.sha256(clean).hexdigest()
-        with self._transaction() as connection:
+        with self._said("store.write"), self._transaction() as connection:
             if not connection.execute(select(_evidence.c.size).where(_evidence.c.sha256 == sha256)).first():
                 connection.execute(
                     insert(_evidence).values(sha256=sha256, size=len(clean), body=zlib.compress(clean, 3))
@@ -219,20 +234,23 @@ class Store:
 
     def evidence(self, sha256: str) -> bytes:
         """The redacted raw output. Raises StoreError when it is not there."""
-        with self.engine.connect() as connection:
+        with self._said("store.read"), self.engine.connect() as connection:
             row = connection.execute(select(_evidence.c.body).where(_evidence.c.sha256 == sha256)).first()
         if row is None:
             raise StoreError("store.no_evidence", sha256=sha256)
         return zlib.decompress(row.body)
 
     def events(self, *, kind: str | None = None, run: str | None = None) -> list[Event]:
-        """Events in order, of one kind (``"step.finished"``) or a family (``"step."``), of one run."""
+        """Events in order, of one kind (``"step.finished"``) or a family (``"step."``), of one run.
+
+        Raises StoreError.
+        """
         query = select(_events).order_by(_events.c.sequence)
         if run is not None:
             query = query.where(_events.c.run == run)
         if kind is not None:
             query = query.where(_events.c.kind.startswith(kind) if kind.endswith(".") else _events.c.kind == kind)
-        with self.engine.connect() as connection:
+        with self._said("store.read"), self.engine.connect() as connection:
             return [_event(row) for row in connection.execute(query)]
 
     def last(self, kind: str) -> Event | None:
@@ -268,7 +286,12 @@ def _event(row: Any) -> Event:
 def _pragmas(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # SQLAlchemy's own BEGIN IMMEDIATE decides
     # recursive_triggers: without it INSERT OR REPLACE removes a row past the delete trigger.
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "recursive_triggers=ON", "busy_timeout=10000"):
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "recursive_triggers=ON",
+        f"busy_timeout={_WAIT_SECONDS * 1000}",
+    ):
         connection.execute(f"PRAGMA {pragma}")
 
 

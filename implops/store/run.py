@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from implops import __version__
-from implops.errors import ImplopsError
+from implops.errors import ImplopsError, StoreError
 from implops.site import Site
 from implops.store.events import Event, Store, new_run
 
@@ -40,7 +40,8 @@ def record(
     """Write ``VERB.started`` with everything a form's header needs; make sure that ``VERB.finished`` follows.
 
     ``run_id`` continues an earlier run (``deploy --resume``). An error or Ctrl-C that leaves the block without
-    ``finish`` is recorded as fail or interrupted, with the error's key and parameters.
+    ``finish`` is recorded as fail or interrupted, with the error's key and parameters; where nothing can be recorded
+    any more the run stays unfinished, and the first error is the one that is told.
     """
     run = Run(store, verb, operator, run_id or new_run())
     about = {
@@ -55,20 +56,25 @@ def record(
         },
     }
     run.event(f"{verb}.started", {**about, **payload})
+
+    def end(conclusion: str, why: dict[str, Any]) -> None:
+        if run.finished is None:
+            run.finish(conclusion, why)
+
     try:
         yield run
     except KeyboardInterrupt:
-        if run.finished is None:
-            run.finish("interrupted", {})
+        with suppress(StoreError):
+            end("interrupted", {})
         raise
     except ImplopsError as error:
-        if run.finished is None:
-            params = {name: str(value) for name, value in error.params.items()}
-            run.finish("fail", {"error": {"key": error.key, "params": params}})
+        params = {name: str(value) for name, value in error.params.items()}
+        with suppress(StoreError):
+            end("fail", {"error": {"key": error.key, "params": params}})
         raise
     except BaseException as error:
-        if run.finished is None:
-            run.finish("fail", {"error": {"key": "bug", "params": {"type": type(error).__name__}}})
+        with suppress(StoreError):
+            end("fail", {"error": {"key": "bug", "params": {"type": type(error).__name__}}})
         raise
     if run.finished is None:
         raise AssertionError(f"{verb}: the run ended without saying how")

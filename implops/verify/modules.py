@@ -44,6 +44,7 @@ _BODY_LIMIT = 4 * 2**20
 _KEPT = 4096
 # What browsers do (WHATWG Encoding): these names stand for their supersets.
 _CHARSETS = {"gb2312": "gb18030", "gbk": "gb18030", "us-ascii": "latin-1"}
+_VERSION = re.compile(r"\{\{ *version *\}\}")
 _META = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_:.-]{1,40})", re.IGNORECASE)
 
 
@@ -87,9 +88,33 @@ class _Reply:
     start: str = ""
 
 
-def modules_of(site: Site, host: Host) -> list[Module]:
-    """The modules that are asked on this host, in the order of the site file."""
-    return [one for one in site.system.modules if one.asked_role in host.roles] if site.system else []
+@dataclass(frozen=True)
+class Older:
+    """A release before the site file's that has to answer: its version, and the modules (ids) that it had."""
+
+    version: str
+    modules: frozenset[str]
+
+
+def modules_of(site: Site, host: Host, older: Older | None = None) -> list[Module]:
+    """The modules that are asked on this host, in the order of the site file. ``{{ version }}`` in what they expect is
+    that of the release that has to answer: the site file's, or an ``older`` one, which has not every module.
+    """
+    if site.system is None:
+        return []
+    here = [one for one in site.system.modules if one.asked_role in host.roles]
+    if older is None:
+        return [_expecting(one, site.system.version) for one in here]
+    return [_expecting(one, older.version) for one in here if one.id in older.modules]
+
+
+def _expecting(module: Module, version: str) -> Module:
+    def filled(value: Any) -> Any:
+        return _VERSION.sub(lambda _: version, value) if isinstance(value, str) else value
+
+    expect = module.expect
+    json_ = {path: filled(value) for path, value in expect.json_.items()}
+    return module.model_copy(update={"expect": expect.model_copy(update={"text": filled(expect.text), "json_": json_})})
 
 
 def base_url(site: Site, host: Host) -> str:

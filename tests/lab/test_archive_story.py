@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from power import implops, ssh, write_demo, write_site
 
+from implops import lab
 from implops.bundle import closure
 from implops.site import Site
 from implops.store import Store
@@ -73,7 +74,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 def test_the_system_runs_on_java_and_tomcat_of_the_engineer(site: Site) -> None:
-    implops("deploy", site.path, "--yes", timeout=900)
+    # No room where Java is unpacked: nothing half stands in its place.
+    place = "/opt/implops/jdk"
+    lab.enter(site, "app1", ["sh", "-ec", f"mkdir -p {place}; mount -t tmpfs -o size=20m tmpfs {place}"])
+    assert "No space left on device" in implops("deploy", site.path, "--yes", code=1, timeout=900).stderr
+    assert [one for one in ssh(site, "app1", f"ls {place}").stdout.split() if not one.endswith(".part")] == []
+    lab.enter(site, "app1", ["umount", place])
+    implops("deploy", site.path, "--yes", "--resume", "last", timeout=900)
     event = Store.of(site.state).last("deploy.finished")
     assert event
     assert [one["state"] for one in event.payload["modules"]] == ["pass"] * 4

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -12,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from power import SECRETS, environment, implops, ssh, write_demo, write_site
-from releases import last, prepare
+from releases import last, prepare, write
 
 from implops import lab
 from implops.site import Site, load
@@ -55,6 +57,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     watch = Watch(planted(site))
     try:
         implops("lab", "up", site.path)
+        # As hardened hosts are: nothing is executed where everybody may write.
+        for name in site.hosts:
+            hard = (
+                "for one in /tmp /var/tmp /dev/shm; do mount -t tmpfs -o mode=1777,noexec,nosuid,nodev tmpfs $one; done"
+            )
+            lab.enter(site, name, ["sh", "-ec", hard])
         prepare(site)
         yield site
         watch.stop.set()
@@ -81,6 +89,57 @@ def until(what: str, holds: object, seconds: float = 180) -> None:
     raise AssertionError(f"never: {what}")
 
 
+def elsewhere(site: Site, folder: Path) -> Site:
+    """The folder of the site on another laptop: records, secrets and bundle, not the lab."""
+    shutil.copytree(site.base, folder, ignore=shutil.ignore_patterns("lab", "lock", "numbering"), dirs_exist_ok=True)
+    return load(folder / "site.yml")
+
+
+def begun(store: Store, after: int) -> bool:
+    event = store.last("deploy.started")
+    return event is not None and event.sequence > after
+
+
+def test_0_no_step_begins_whose_row_cannot_be_written(site: Site, tmp_path: Path) -> None:
+    """The laptop's disk is full; then another program holds the records."""
+    state = tmp_path / "laptop" / ".implops"
+    state.mkdir(parents=True)
+    # The program asks for 200 MiB before it begins.
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1g,mode=700", "tmpfs", state], check=True)
+    try:
+        copy = elsewhere(site, tmp_path / "laptop")
+        store, filler = Store.of(copy.state), state / "filler"
+        process = start(copy)
+        until("the deployment began", lambda: begun(store, 0))
+        with filler.open("wb") as file:
+            while free := os.statvfs(state).f_bavail:
+                os.posix_fallocate(file.fileno(), file.seek(0, 2), free * os.statvfs(state).f_bsize)
+        said, _ = process.communicate(timeout=300)
+        assert process.returncode == 3, said
+        assert "没有记录就不继续" in said
+        assert "Traceback" not in said
+        filler.unlink()
+        full = store.events()[-1].sequence
+        process = start(copy, "--resume", "last")
+        until("the deployment began again", lambda: begun(store, full))
+        other = sqlite3.connect(state / "records.db", timeout=60)
+        other.execute("BEGIN IMMEDIATE")
+        said, _ = process.communicate(timeout=300)
+        other.rollback()
+        other.close()
+        assert process.returncode == 3, said
+        assert "正被其他程序占用" in said
+        assert "Traceback" not in said
+        rows = {one.payload["step"] for one in store.events(kind="step.started")}
+        assert "postgresql@db1" not in rows
+        implops("record", "verify", copy.path)
+    finally:
+        subprocess.run(["umount", "-l", state], check=True)
+    for name in site.hosts:
+        assert ssh(site, name, "ls -d /var/lib/implops/lock").returncode != 0
+    assert ssh(site, "db1", "dpkg-query -W postgresql-15").returncode != 0
+
+
 def test_1_no_room_on_a_host_is_told_before_anything_is_copied(site: Site) -> None:
     free = int(lab.enter(site, "db1", ["df", "-Pk", "/var"]).stdout.splitlines()[1].split()[3])
     lab.enter(site, "db1", ["fallocate", "-l", f"{free - 40_000}K", "/var/filler"])
@@ -102,9 +161,7 @@ def test_2_a_second_operator_is_told_who_and_a_cut_cable_is_noticed(site: Site, 
 
     until("packages are being installed on db1", installing)
     # Somebody else with a copy of the folder on another laptop.
-    other = tmp_path / "other"
-    shutil.copytree(site.base, other, ignore=shutil.ignore_patterns("lab", "lock", "numbering"))
-    copy = load(other / "site.yml")
+    copy = elsewhere(site, tmp_path / "other")
     lab.cut_network(site, "db1")
     done = subprocess.run(
         [sys.executable, "-m", "implops.cli.main", "deploy", str(copy.path), "--yes"], stdin=subprocess.DEVNULL,
@@ -158,8 +215,17 @@ def test_4_a_service_that_starts_and_dies_is_no_good_service(site: Site) -> None
     assert {one["id"]: one.get("said") for one in bad}["systemd:named.service"] in ("inactive", "failed")
 
 
-def test_5_and_in_the_end_everything_stands_and_nothing_ran_twice(site: Site) -> None:
-    done = implops("deploy", site.path, "--yes", "--resume", "last", timeout=600)
+def clock(patch: pytest.MonkeyPatch, off: str) -> None:
+    """What is started from now on has a clock that is ``off`` by so much; timeouts go on as they are."""
+    (library,) = Path("/usr/lib").glob("*/faketime/libfaketime.so.1")
+    for name, value in (("LD_PRELOAD", str(library)), ("FAKETIME", off), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")):
+        patch.setenv(name, value)
+
+
+def test_5_and_in_the_end_everything_stands_and_nothing_ran_twice(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        clock(patch, "+7m")
+        done = implops("deploy", site.path, "--yes", "--resume", "last", timeout=600)
     assert "部署合格" in done.stdout
     assert last(site, "deploy.finished")["conclusion"] == "pass"
     history = ssh(site, "db1", "cat /var/log/apt/history.log").stdout
@@ -195,6 +261,53 @@ def test_5b_a_port_that_a_stranger_took_is_told(site: Site) -> None:
     assert f"{site.hosts['app1'].address}:80 failed" in done.stderr
     implops("deploy", site.path, "--yes", "--resume", "last", timeout=300)
     assert last(site, "deploy.finished")["conclusion"] == "pass"
+
+
+def test_5c_a_clock_that_was_put_back_is_told(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check that seems to come from the future proves nothing; with a clock that is ahead all goes well (test 5)."""
+    before = len(Store.of(site.state).events(kind="deploy.started"))
+    implops("check", site.path, "-q")
+    clock(monkeypatch, "-7m")
+    assert "implops check" in implops("deploy", site.path, "--yes", code=5).stderr
+    assert len(Store.of(site.state).events(kind="deploy.started")) == before
+
+
+ON_ITS_OWN = """cp -a $1 /run/was; mount -t tmpfs -o size=64m tmpfs $1; cp -a /run/was/. $1; rm -r /run/was
+chmod --reference=$1/.. $1"""
+
+
+def test_5d_a_disk_that_is_full_when_a_file_is_written_leaves_the_old_one(site: Site) -> None:
+    place, server = "/etc/tomcat10", "/etc/tomcat10/server.xml"
+    spoil = f"{ON_ITS_OWN}\necho '<!-- by hand -->' >> {server}\ncat /dev/zero > $1/filler || true"
+    lab.enter(site, "app1", ["sh", "-ec", spoil, "sh", place])
+    was = lab.enter(site, "app1", ["sha256sum", server]).stdout
+    told = implops("deploy", site.path, "--yes", code=1, timeout=300).stderr
+    assert "No space left on device" in told
+    assert lab.enter(site, "app1", ["sha256sum", server]).stdout == was
+    lab.enter(site, "app1", ["rm", f"{place}/filler"])
+    implops("deploy", site.path, "--yes", "--resume", "last", timeout=300)
+    assert "by hand" not in lab.enter(site, "app1", ["cat", server]).stdout
+    lab.enter(site, "app1", ["umount", "-l", place])
+    implops("deploy", site.path, "--yes", timeout=300)
+    implops("deploy", site.path, "--drift", timeout=300)
+
+
+def test_5e_a_disk_that_is_full_when_a_release_is_unpacked_leaves_the_old_one(site: Site) -> None:
+    home = "/opt/implops/releases/his"
+    current = lab.enter(site, "app1", ["readlink", f"{home}/current"]).stdout
+    new = write(site, "1.0.1", mark="新版")
+    prepare(new)
+    fill = f"{ON_ITS_OWN}\ncat /dev/zero > $1/filler || true"
+    lab.enter(site, "app1", ["sh", "-ec", fill, "sh", home])
+    told = implops("deploy", new.path, "--yes", code=1, timeout=400).stderr
+    assert "No space left on device" in told
+    assert lab.enter(site, "app1", ["readlink", f"{home}/current"]).stdout == current
+    there = lab.enter(site, "app1", ["ls", home]).stdout.split()
+    assert not [one for one in there if one.startswith("1.0.1") and not one.endswith(".part")]
+    implops("verify", new.path, timeout=300)
+    lab.enter(site, "app1", ["umount", "-l", home])
+    implops("deploy", new.path, "--yes", timeout=400)
+    assert lab.enter(site, "app1", ["readlink", f"{home}/current"]).stdout.startswith("1.0.1-")
 
 
 def test_6_no_secret_anywhere(site: Site) -> None:

@@ -14,6 +14,7 @@ import pytest
 from power import implops, ssh
 from releases import files_of_parameters, last, prepare, write
 
+from implops import lab
 from implops.site import Site
 from implops.store import Store
 
@@ -150,6 +151,22 @@ def test_5_zones_go_to_the_secondary_alone_and_follow_the_primary(site: Site) ->
     while site.hosts["app2"].address not in ssh(site, "dns2", f"dig +short lis.his.example @{secondary}").stdout:
         assert time.monotonic() < deadline
         time.sleep(1)
+
+
+def test_5a_another_server_with_data_of_its_own_is_left_alone(site: Site) -> None:
+    aside = """systemctl stop mariadb; mkdir /run/aside
+mv /etc/mysql/mariadb.conf.d/90-implops.cnf /etc/systemd/system/mariadb.service.d/implops.conf /run/aside
+systemctl daemon-reload; systemctl start mariadb
+mariadb -e "create database shop; create table shop.orders (id int primary key); insert into shop.orders values (7)" """
+    lab.enter(site, "db1", ["sh", "-ec", aside])
+    told = implops("deploy", site.path, "--yes", code=1, timeout=600).stderr
+    assert "已有别的 MariaDB 数据(/var/lib/mysql/shop)" in told
+    asked = ["mariadb", "-NBe", "select id, @@datadir from shop.orders"]
+    assert lab.enter(site, "db1", asked).stdout == "7\t/var/lib/mysql/\n"
+    lab.enter(site, "db1", ["mariadb", "-e", "drop database shop"])
+    implops("deploy", site.path, "--yes", "--resume", "last", timeout=600)
+    assert sql(site, "select @@datadir") == "/data/mysql/"
+    assert sql(site, "select count(*) from implops.schema_log") == "2"
 
 
 BEDS = "create table beds (id integer primary key, ward varchar(40) not null);\ninsert into beds values (1, '内科');\n"

@@ -115,7 +115,7 @@ system:
   start: {command: bin/server, arguments: ["--mode=100%", "$HOME", 'a"b']}
   config: {conf/server.properties: release/server.properties}
   modules:
-    - {id: page, name: 页面, url: /, deadline: 15 s, expect: {status: 200, text: 'his@app1 with --mode=100% $HOME a"b'}}
+    - {id: page, name: 页面, url: /, deadline: 15 s, expect: {status: 200, text: '{{ version }} as his@app1 with --mode=100% $HOME a"b'}}
     - {id: port, name: 端口, tcp: 9000, deadline: 15 s, requirement: SRS-1}
     - {id: unit, name: 服务, systemd: app-his.service, deadline: 15 s, stable_for: 1 s}
     - {id: perl, name: 进程, process: perl, deadline: 15 s}
@@ -186,8 +186,10 @@ def test_3_a_service_that_systemd_starts_again_and_again_never_holds(program: Si
         ("1.2", "STATUS == 200 && time % 2 ? 503 : STATUS"),
         # It comes up, answers, and is gone before it has held for as long as it must; systemd starts it again.
         ("1.3", "time - $^T > 1 ? exit(1) : STATUS"),
+        # What answers is the old version.
+        ("1.4", "$body =~ s/1[.]4/1.0/ ? STATUS : 500"),
     ],
-    ids=["flapping", "dying"],
+    ids=["flapping", "dying", "old"],
 )
 def test_3a_a_program_that_does_not_hold_is_left_for_the_last_good_one(program: Site, version: str, fault: str) -> None:
     text = program.path.read_text(encoding="utf-8")

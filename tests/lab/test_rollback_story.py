@@ -51,6 +51,10 @@ def test_1_a_release_whose_module_fails_is_rolled_back_by_itself(as_found: Site)
     before, known = states(as_found)
     assert known[before] == "good"
     site = write(as_found, "1.0.1", mark="新版", broken="materials.jsp")
+    # Only the new release has this one: the old one is not asked for it.
+    text = site.path.read_text(encoding="utf-8")
+    added = "    - {id: beds, name: 床位, url: /his/beds.jsp, requirement: SRS-3.5}\n"
+    site.path.write_text(text.replace("    - {id: materials,", f"{added}    - {{id: materials,", 1), encoding="utf-8")
     prepare(site)
     done = implops("deploy", site.path, "--yes", code=1, timeout=400)
     assert f"已回滚到 {before}" in done.stderr, done.stderr
@@ -63,6 +67,7 @@ def test_1_a_release_whose_module_fails_is_rolled_back_by_itself(as_found: Site)
     assert back["conclusion"] == "pass"
     assert back["automatic"] is True
     assert [one["state"] for one in back["modules"]] == ["pass"] * 4  # type: ignore[attr-defined]
+    assert back["not_asked"] == ["床位"]
     # The database was saved before anything was touched.
     assert last(site, "database.saved")["run"]
     run = str(back["of_run"])
@@ -71,6 +76,7 @@ def test_1_a_release_whose_module_fails_is_rolled_back_by_itself(as_found: Site)
     assert "升级未通过验证,自动" in shown
     assert "部署前" in shown
     shown = page(site, "INST", str(deployed["rollback_run"]))
+    assert "不询问(该版本部署时没有这些模块):床位" in shown
     assert "systemctl start tomcat10.service" in shown
     assert f"ln -s {before}" in shown
     # What was rolled back is not resumed, and there is nothing further to go back to.

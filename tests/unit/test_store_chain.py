@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import random
 import sqlite3
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import sqlalchemy.event
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -154,6 +157,74 @@ def test_a_store_that_cannot_be_opened_says_where(tmp_path: Path) -> None:
     with pytest.raises(StoreError) as caught:
         Store.of(tmp_path / "no" / "such" / "folder")
     assert "no/such/folder" in str(caught.value)
+
+
+def _limited(store: Store, pragma: str) -> None:
+    """Connections that the store makes from now on have this pragma too."""
+    sqlalchemy.event.listen(store.engine, "connect", lambda connection, _: connection.execute(f"PRAGMA {pragma}"))
+    store.engine.dispose()
+
+
+_WRITES: dict[str, Callable[[Store], object]] = {
+    "event": lambda store: store.append(
+        "step.started", {"text": random.randbytes(40_000).hex()}, run="R1", operator="x"
+    ),
+    "evidence": lambda store: store.keep(random.randbytes(80_000)),
+    "together": lambda store: _together(store),
+}
+
+
+def _together(store: Store) -> None:
+    with store.together():
+        _fill(store)
+        store.keep(random.randbytes(80_000))
+
+
+@pytest.mark.parametrize("write", _WRITES.values(), ids=_WRITES)
+def test_a_full_disk_is_told_and_what_was_recorded_stays(store: Store, write: Callable[[Store], object]) -> None:
+    _fill(store)
+    _limited(store, "max_page_count=14")
+    with pytest.raises(StoreError, match="disk is full") as caught:
+        for _ in range(9):
+            write(store)
+    assert caught.value.key == "store.write"
+    assert "records.db" in str(caught.value)
+    assert not list(store.broken())
+    assert [event.payload["number"] for event in store.events()[:4]] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("write", _WRITES.values(), ids=_WRITES)
+def test_a_file_that_another_program_holds_is_told(store: Store, site: Site, write: Callable[[Store], object]) -> None:
+    _fill(store)
+    _limited(store, "busy_timeout=50")
+    other = _raw(site)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreError) as caught:
+        write(store)
+    assert caught.value.key == "store.locked"
+    other.rollback()
+    write(store)
+    assert not list(store.broken())
+
+
+def test_a_damaged_file_is_told_not_read(store: Store, site: Site) -> None:
+    _fill(store)
+    store.engine.dispose()
+    with (site.state / "records.db").open("r+b") as file:
+        file.seek(100)
+        file.write(b"\xff" * 60_000)
+    with pytest.raises(StoreError) as caught:
+        store.events()
+    assert caught.value.key == "store.read"
+    with pytest.raises(StoreError):
+        Store.of(site.state)
+
+
+def test_where_nothing_can_be_recorded_any_more_the_first_error_is_told(store: Store, site: Site) -> None:
+    with pytest.raises(HostError), record(store, site, "deploy", "张工", {}) as run:
+        _limited(store, "query_only=ON")
+        raise HostError("remote.lost", host="db1")
+    assert [event.kind for event in Store.of(site.state).events(run=run.id)] == ["deploy.started"]
 
 
 def test_the_file_is_private(store: Store, site: Site) -> None:
