@@ -132,7 +132,7 @@ def _expected(frame: Frame, ids: list[str]) -> str:
 def _actual(frame: Frame, carried: _Carried) -> str:
     probes = carried.event.payload["probes"]
     if not probes:
-        return frame.say("form_install.not_asked_yet") if carried.expected else "—"
+        return frame.say("form_install.modules_left_yet") if carried.expected else "—"
     bad = [one for one in probes if one["state"] != "ok"]
     if not bad:
         return frame.say("form_install.held" if len(probes) == 1 else "form_install.all_held", count=len(probes))
@@ -188,7 +188,7 @@ def modules(frame: Frame) -> Table:
                      frame.result(one["state"])))  # fmt: skip
     ends = frame.of_kind("rollback.finished")
     left_out = " ".join(ends[-1].payload.get("not_asked", ())) if ends else ""
-    note = frame.say("form_install.not_asked", modules=left_out) if left_out else ""
+    note = frame.say("form_install.modules_left", modules=left_out) if left_out else ""
     empty = frame.say("form_install.no_modules")
     return Table(frame.say("form_install.modules"), described, tuple(rows), empty=empty, note=note)
 

@@ -59,10 +59,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         implops("lab", "up", site.path)
         # As hardened hosts are: nothing is executed where everybody may write.
         for name in site.hosts:
-            hard = (
-                "for one in /tmp /var/tmp /dev/shm; do mount -t tmpfs -o mode=1777,noexec,nosuid,nodev tmpfs $one; done"
-            )
-            lab.enter(site, name, ["sh", "-ec", hard])
+            for place in ("/tmp", "/var/tmp", "/dev/shm"):
+                options = "mode=1777,noexec,nosuid,nodev"
+                lab.enter(site, name, ["mount", "-t", "tmpfs", "-o", options, "tmpfs", place])
         prepare(site)
         yield site
         watch.stop.set()

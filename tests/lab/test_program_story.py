@@ -115,7 +115,11 @@ system:
   start: {command: bin/server, arguments: ["--mode=100%", "$HOME", 'a"b']}
   config: {conf/server.properties: release/server.properties}
   modules:
-    - {id: page, name: 页面, url: /, deadline: 15 s, expect: {status: 200, text: '{{ version }} as his@app1 with --mode=100% $HOME a"b'}}
+    - id: page
+      name: 页面
+      url: /
+      deadline: 15 s
+      expect: {status: 200, text: '{{ version }} as his@app1 with --mode=100% $HOME a"b'}
     - {id: port, name: 端口, tcp: 9000, deadline: 15 s, requirement: SRS-1}
     - {id: unit, name: 服务, systemd: app-his.service, deadline: 15 s, stable_for: 1 s}
     - {id: perl, name: 进程, process: perl, deadline: 15 s}

@@ -235,3 +235,19 @@ def test_a_server_that_forbids_forwarding_is_not_the_modules_fault(desk: Desk) -
 def test_expectations_come_from_the_site_file() -> None:
     expect = Expect.model_validate({"json": {"a.b": True}, "time": "1.5 s"})
     assert (expect.status, expect.json_, expect.time) == (200, {"a.b": True}, 1500)
+
+
+def test_the_release_that_has_to_answer_is_the_one_that_is_expected(site: Site) -> None:
+    assert site.system
+    about = {"status": 200, "text": "HIS {{ version }} {{ other }}", "json": {"v": "{{version}}", "n": 1}}
+    mine = Module.model_validate({"id": "about", "name": "关于", "url": "/", "expect": about})
+    new = site.model_copy(
+        update={"system": site.system.model_copy(update={"modules": [*site.system.modules, mine], "version": r"2.0\1"})}
+    )
+    host = site.only("app")
+    expect = modules.modules_of(new, host)[-1].expect
+    assert (expect.text, expect.json_) == (r"HIS 2.0\1 {{ other }}", {"v": r"2.0\1", "n": 1})
+    # A release before it has to answer as itself, and has not every module.
+    older = modules.Older("1.9", frozenset({"about", "login"}))
+    assert [one.id for one in modules.modules_of(new, host, older)] == ["login", "about"]
+    assert modules.modules_of(new, host, older)[-1].expect.text == "HIS 1.9 {{ other }}"
