@@ -132,7 +132,7 @@ def _expected(frame: Frame, ids: list[str]) -> str:
 def _actual(frame: Frame, carried: _Carried) -> str:
     probes = carried.event.payload["probes"]
     if not probes:
-        return frame.say("form_install.modules_left_yet") if carried.expected else "—"
+        return frame.say("form_install.not_asked_yet") if carried.expected else "—"
     bad = [one for one in probes if one["state"] != "ok"]
     if not bad:
         return frame.say("form_install.held" if len(probes) == 1 else "form_install.all_held", count=len(probes))
