@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -16,6 +17,7 @@ from implops.gates.override import GATES
 
 if TYPE_CHECKING:
     from implops.bundle import Bundle
+    from implops.bundle.apt import Change
     from implops.cli.upgrading import Before, Outcome
     from implops.deploy.engine import Done
     from implops.deploy.hosts import Reached
@@ -215,7 +217,8 @@ def _carry_out(
 ) -> Outcome:  # fmt: skip
     from implops.cli import going_back, steps
     from implops.cli.turns import Turns
-    from implops.deploy import engine, hostlock, kept, plan, release
+    from implops.deploy import engine, hostlock, kept, release
+    from implops.gates import change, override
 
     site, open_ = session.site, reached.open
     keys = {step.id: made.key(step, run.id, bundle) for step in made.steps}
@@ -226,15 +229,15 @@ def _carry_out(
     foresee = not before.upgrade
     with engine.waiting(steps.log(session, run)) as worker:
         with session.phase(texts.say("deploy.pushing")):
-            _push(session, open_, bundle, run)
+            changes = _push(session, open_, bundle, run)
         saved, guard = earlier.saved if earlier else None, None
-        if before.changes_data and site.backup is not None and saved is None:
-            if any(before.active.values()) and kept.can_save(open_[site.only("db").name]):
-                saved = upgrading.save(session, run)
-            else:
-                # The server, or what backs it up, comes with this very run.
-                guard = upgrading.Guard(session, open_, run)
-                made = plan.saved_first(made, site.only("db").name)
+        if saved is None:
+            renewed = upgrading.renewal(session, open_, changes)
+            if renewed and not before.changes_data:
+                can_save = kept.can_save(open_[site.only("db").name])
+                require = partial(change.require_backup, site, can_save=can_save)
+                run.event("gate.passed", override.ask("backup", require, options.overridden, options.reason).payload())
+            saved, guard, made = upgrading.protect(session, open_, run, made, before, renewed=renewed)
         hook = {"before": guard.before} if guard else {}
         done = steps.carry_out(session, made, run, keys, keep, turns, foresee=foresee, worker=worker, **hook)
     outcome = upgrading.Outcome(done, saved=guard.saved if guard else saved)
@@ -283,7 +286,8 @@ def _ask_again(session: Session) -> None:
             time.sleep(3)
 
 
-def _push(session: Session, open_: dict[str, Connection], bundle: Bundle, run: Run) -> None:
+def _push(session: Session, open_: dict[str, Connection], bundle: Bundle, run: Run) -> dict[str, list[Change]]:
+    """Host -> what an installation will do there."""
     from implops.bundle import look, push
     from implops.errors import ImplopsError
     from implops.remote import each
@@ -302,6 +306,7 @@ def _push(session: Session, open_: dict[str, Connection], bundle: Bundle, run: R
         changes = [{"package": one.package, "old": one.old, "new": one.new} for one in answer.changes]
         payload = {"host": name, "sent": len(answer.sent), "sent_bytes": answer.sent_bytes, "changes": changes}
         run.event("bundle.pushed", {**payload, "mended": list(answer.mended), "ms": round(answer.seconds * 1000)})
+    return {name: fit.changes for name, fit in there.items()}
 
 
 def _back_up(session: Session) -> str | None:

@@ -9,8 +9,9 @@ from implops import texts
 from implops.cli.output import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from implops.bundle.apt import Change
     from implops.deploy.engine import Done
     from implops.deploy.journal import Earlier
     from implops.deploy.plan import Plan, Step
@@ -113,6 +114,35 @@ def save(session: Session, run: Run) -> dict[str, Any]:
     payload = {"run": made.run, "member": members[0]}
     run.event("database.saved", payload)
     return payload
+
+
+def renewal(session: Session, open_: Mapping[str, Connection], changes: Mapping[str, Sequence[Change]]) -> bool:
+    """Whether this run brings another version of the server under data that lie there."""
+    from implops.deploy import kept
+
+    site = session.site
+    if site.database is None:
+        return False
+    host = site.only("db").name
+    return kept.renewed(site, changes[host]) and kept.look(site, open_[host]) != "none"
+
+
+def protect(
+    session: Session, open_: Mapping[str, Connection], run: Run, made: Plan, before: Before, *, renewed: bool
+) -> tuple[dict[str, Any] | None, Guard | None, Plan]:
+    """The database is saved before its data are touched: now, or in the midst of the run by a guard; with the plan that
+    the guard stands in.
+    """
+    from implops.deploy import kept, plan
+
+    site = session.site
+    if site.backup is None or not (before.changes_data or renewed):
+        return None, None, made
+    host = site.only("db").name
+    if (renewed or any(before.active.values())) and kept.can_save(open_[host]):
+        return save(session, run), None, made
+    # The server, or what backs it up, comes with this very run.
+    return None, Guard(session, open_, run), plan.saved_first(made, host)
 
 
 class Guard:

@@ -4,14 +4,25 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from typing import Literal
 
+from implops.bundle.apt import Change
 from implops.errors import HostError
 from implops.remote import Connection
 from implops.site import Site
 
 _SECONDS = 60.0
 _CONFIG = "/etc/implops/backup/config.json"
+
+
+def renewed(site: Site, changes: Sequence[Change]) -> bool:
+    """Whether an installation on the database's host would bring the server to another version."""
+    database = site.database
+    if database is None or database.existing:
+        return False
+    server = "mariadb-server" if database.engine == "mariadb" else f"postgresql-{database.major}"
+    return any(one.old and one.package.startswith(server) for one in changes)
 
 
 def can_save(connection: Connection) -> bool:

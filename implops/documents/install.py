@@ -150,6 +150,8 @@ def _gates(frame: Frame) -> Table:
     rows: list[Row] = [(frame.say("form_install.gate.environment"), frame.result("pass"), environment, at)]
     # Asked again when the run was taken up with something else: the newest answer of each gate counts.
     passed = {gate["gate"]: gate for one in _starts(frame) for gate in one.get("gates", [])}
+    # One that showed itself only when the hosts had said what an installation would change.
+    passed |= {one.payload["gate"]: one.payload for one in frame.of_kind("gate.passed")}
     for gate in passed.values():
         ground = gate["ground"]
         if gate["gate"] == "promotion" and gate["state"] == "pass":
@@ -160,6 +162,8 @@ def _gates(frame: Frame) -> Table:
             ground = texts.find(f"form_install.rule.{code}", frame.language) or code
         elif gate["state"] == "skip":
             ground = frame.say(f"form_install.not_asked.{gate['gate']}")
+        elif gate["gate"] == "backup":
+            ground = frame.say("form_install.not_asked.backup")
         elif gate["gate"] == "change":
             ground = frame.say("form_install.approved", change=started["change"], approver=ground)
         rows.append((

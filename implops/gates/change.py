@@ -35,7 +35,13 @@ def require(store: Store, site: Site, change: str, release_sha256: str) -> str:
     return found.approver
 
 
-def require_backup(site: Site) -> None:
-    """An upgrade or a change of the schema saves the database first. Raises GateRefused for a site without backups."""
+def require_backup(site: Site, *, can_save: bool = True) -> str:
+    """An upgrade, a change of the schema or another version of the server saves the database first: its ground.
+
+    Raises GateRefused for a site without backups, and for a host whose backup jobs are not there yet.
+    """
     if site.backup is None:
         raise GateRefused("gate.no_backup", site=site.path.name)
+    if not can_save:
+        raise GateRefused("gate.cannot_save", host=site.only("db").name)
+    return "declared"

@@ -79,3 +79,20 @@ def test_4_a_package_older_than_the_bundles_is_renewed(deployed: Site, tmp_path:
     assert "0.14.0-1" not in ssh(deployed, "db1", "dpkg-query -W restic").stdout
     assert ssh(deployed, "db1", "restic version").returncode == 0
     implops("deploy", deployed.path, "--drift", timeout=400)
+
+
+@pytest.mark.full
+def test_5_another_version_of_the_server_comes_after_a_backup(deployed: Site) -> None:
+    """The host's dpkg takes its server for an older one: apt would renew it."""
+    older = r"sed -i '/^Package: postgresql-15$/,/^$/s/^Version: .*/Version: 15.1-0+deb12u1/' /var/lib/dpkg/status"
+    assert lab.enter(deployed, "db1", ["sh", "-c", older]).returncode == 0
+    store = Store.of(deployed.state)
+    before = store.events()[-1].sequence
+    implops("deploy", deployed.path, "--yes", timeout=600)
+    since = [one for one in store.events() if one.sequence > before]
+    saved = next(one.sequence for one in since if one.kind == "database.saved")
+    (renewed,) = [one for one in since if one.kind == "step.started" and one.payload["step"] == "postgresql@db1"]
+    assert saved < renewed.sequence
+    assert "15.1-0+deb12u1" not in ssh(deployed, "db1", "dpkg-query -W postgresql-15").stdout
+    assert next(one.payload["gate"] for one in since if one.kind == "gate.passed") == "backup"
+    implops("deploy", deployed.path, "--drift", timeout=400)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from implops.bundle.apt import Change
 from implops.deploy import kept
 from implops.site import Site, load
 
@@ -45,3 +46,16 @@ def test_who_cannot_be_asked_may_have_data(site: Site, tmp_path: Path, files: li
     for name in files:
         (data / name).touch()
     assert kept.look(site_with(site, data, more), Here()) == found  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("package", "old", "renews"), [
+    ("postgresql-15", "15.1-0+deb12u1", True),
+    # New on the host: there is no data of this server yet.
+    ("postgresql-15", "", False),
+    ("postgresql-client-common", "248", False),
+    ("mariadb-server", "1:10.11.3-1", False),
+])  # fmt: skip
+def test_a_server_of_another_version_is_told_by_what_apt_would_do(
+    site: Site, package: str, old: str, renews: bool
+) -> None:
+    assert kept.renewed(site, [Change("restic", "0.14", "0.18"), Change(package, old, "9")]) is renews
