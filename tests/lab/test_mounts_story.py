@@ -122,6 +122,7 @@ def test_2_a_power_cut_while_it_is_formatted_is_made_good(site: Site) -> None:
     assert run(site, "stat -c %U /backup/his") == "implops-backup"
 
 
+@pytest.mark.full
 def test_3_an_old_filesystem_is_used_as_it_is_and_nothing_is_left_to_do(site: Site) -> None:
     assert run(site, "cat /arch/old") == "kept"
     assert "noatime" in run(site, "findmnt -n -o OPTIONS -M /arch")

@@ -61,6 +61,7 @@ def test_3_what_cannot_be_told_is_not_taken_for_the_same(deployed: Site) -> None
         ssh(deployed, "db1", f"sudo -n systemctl start {unit}")
 
 
+@pytest.mark.full
 def test_4_a_package_older_than_the_bundles_is_renewed(deployed: Site, tmp_path: Path) -> None:
     """Installed is not enough: Debian 12 has a restic of its own, and so may a customer's host."""
     (tmp_path / "DEBIAN").mkdir()
