@@ -86,7 +86,7 @@ def push(connection: Connection, bundle: Bundle, host: str, say: Say, there: The
     index = "".join(stanzas[path].text for path in wanted if path in stanzas)
     keep = {f"bundle/{path}" for path in wanted} | {"bundle/apt/Packages"}
     removed = sorted(path for path in there.sums if path.startswith("bundle/") and path not in keep)
-    if missing:
+    if missing or there.changes:
         _room(host, there, 2 * size, sum(s.installed for s in stanzas.values() if s.names in needed))
     if sent:
         say(texts.say("bundle.sending", host=host, count=len(sent), size=format_size(size)))

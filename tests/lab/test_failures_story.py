@@ -88,6 +88,22 @@ def until(what: str, holds: object, seconds: float = 180) -> None:
     raise AssertionError(f"never: {what}")
 
 
+def filled(site: Site, left: int) -> None:
+    """The disk of db1 but for ``left`` KiB."""
+    free = int(lab.enter(site, "db1", ["df", "-Pk", "/var"]).stdout.splitlines()[1].split()[3])
+    lab.enter(site, "db1", ["fallocate", "-l", f"{free - left}K", "/var/filler"])
+
+
+def test_1_no_room_on_a_host_is_told_before_anything_is_copied(site: Site) -> None:
+    filled(site, 40_000)
+    told = implops("deploy", site.path, "--yes", code=3).stderr
+    assert "db1" in told
+    assert ssh(site, "db1", "ls /var/lib/implops/bundle/apt/*.deb").returncode != 0
+    # The locks were given back: nothing is in the way of the next attempt.
+    assert ssh(site, "app1", "ls -d /var/lib/implops/lock").returncode != 0
+    lab.enter(site, "db1", ["rm", "/var/filler"])
+
+
 def elsewhere(site: Site, folder: Path) -> Site:
     """The folder of the site on another laptop: records, secrets and bundle, not the lab."""
     shutil.copytree(site.base, folder, ignore=shutil.ignore_patterns("lab", "lock", "numbering"), dirs_exist_ok=True)
@@ -99,7 +115,7 @@ def begun(store: Store, after: int) -> bool:
     return event is not None and event.sequence > after
 
 
-def test_0_no_step_begins_whose_row_cannot_be_written(site: Site, tmp_path: Path) -> None:
+def test_1a_no_step_begins_whose_row_cannot_be_written(site: Site, tmp_path: Path) -> None:
     """The laptop's disk is full; then another program holds the records."""
     state = tmp_path / "laptop" / ".implops"
     state.mkdir(parents=True)
@@ -139,15 +155,29 @@ def test_0_no_step_begins_whose_row_cannot_be_written(site: Site, tmp_path: Path
     assert ssh(site, "db1", "dpkg-query -W postgresql-15").returncode != 0
 
 
-def test_1_no_room_on_a_host_is_told_before_anything_is_copied(site: Site) -> None:
-    free = int(lab.enter(site, "db1", ["df", "-Pk", "/var"]).stdout.splitlines()[1].split()[3])
-    lab.enter(site, "db1", ["fallocate", "-l", f"{free - 40_000}K", "/var/filler"])
+def test_1b_no_room_to_install_what_lies_there_already_is_told_before(site: Site) -> None:
+    filled(site, 40_000)
     told = implops("deploy", site.path, "--yes", code=3).stderr
     assert "db1" in told
-    assert ssh(site, "db1", "ls /var/lib/implops/bundle/apt/*.deb").returncode != 0
-    # The locks were given back: nothing is in the way of the next attempt.
-    assert ssh(site, "app1", "ls -d /var/lib/implops/lock").returncode != 0
+    assert ssh(site, "db1", "dpkg-query -W postgresql-15").returncode != 0
     lab.enter(site, "db1", ["rm", "/var/filler"])
+
+
+def test_1c_a_disk_that_fills_up_while_packages_are_installed(site: Site) -> None:
+    process = start(site, "--resume", "last")
+
+    def unpacking() -> bool:
+        assert process.poll() is None, "the deployment ended before it could be disturbed"
+        seen = lab.enter(site, "db1", ["sh", "-c", "cat /var/lib/implops/jobs/*/out 2>/dev/null"]).stdout
+        return "Unpacking " in seen and "postgresql" in seen
+
+    until("packages are being unpacked on db1", unpacking)
+    filled(site, 0)
+    said, _ = process.communicate(timeout=300)
+    lab.enter(site, "db1", ["rm", "/var/filler"])
+    assert process.returncode == 1, said
+    assert "No space left on device" in said
+    assert "db1" in said
 
 
 def test_2_a_second_operator_is_told_who_and_a_cut_cable_is_noticed(site: Site, tmp_path: Path) -> None:

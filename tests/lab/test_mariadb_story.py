@@ -154,11 +154,9 @@ def test_5_zones_go_to_the_secondary_alone_and_follow_the_primary(site: Site) ->
 
 
 def test_5a_another_server_with_data_of_its_own_is_left_alone(site: Site) -> None:
-    aside = """systemctl stop mariadb; mkdir /run/aside
-mv /etc/mysql/mariadb.conf.d/90-implops.cnf /etc/systemd/system/mariadb.service.d/implops.conf /run/aside
-systemctl daemon-reload; systemctl start mariadb
-mariadb -e "create database shop; create table shop.orders (id int primary key); insert into shop.orders values (7)" """
-    lab.enter(site, "db1", ["sh", "-ec", aside])
+    implops("undo", site.path, "--yes", "--reason", "演练", timeout=600)
+    make = "create database shop; create table shop.orders (id int primary key); insert into shop.orders values (7)"
+    lab.enter(site, "db1", ["sh", "-ec", f"systemctl enable -q --now mariadb; mariadb -e '{make}'"])
     told = implops("deploy", site.path, "--yes", code=1, timeout=600).stderr
     assert "已有别的 MariaDB 数据(/var/lib/mysql/shop)" in told
     asked = ["mariadb", "-NBe", "select id, @@datadir from shop.orders"]

@@ -169,9 +169,9 @@ def test_3_a_module_that_does_not_hold_is_named_with_what_was_found(program: Sit
 
 
 def test_3_a_service_that_systemd_starts_again_and_again_never_holds(program: Site) -> None:
-    # It is down for no more than a tenth of a second: hardly anybody who asks finds it so.
+    # It is down for no more than a twentieth of a second: hardly anybody who asks finds it so.
     drop = "/etc/systemd/system/app-his.service.d"
-    body = "[Unit]\nStartLimitIntervalSec=0\n[Service]\nExecStart=\nExecStart=/bin/sleep 0.9\n"
+    body = "[Unit]\nStartLimitIntervalSec=0\n[Service]\nExecStart=\nExecStart=/bin/sleep 0.5\n"
     body += "Restart=always\nRestartSec=50ms\n"
     restart = "systemctl daemon-reload; systemctl restart app-his"
     lab.enter(program, "app1", ["sh", "-c", f"mkdir -p {drop}; cat > {drop}/x.conf; {restart}"], given=body)
