@@ -196,6 +196,8 @@ def why(done: Done) -> str:
         return texts.say("deploy.why.worker", **step)
     if what == "module":
         return texts.say("deploy.why.module", **step, modules=" ".join(error["modules"]))
+    if what == "unknown":
+        return texts.say("deploy.why.unknown", **step, why=_last(error))
     op = error.get("op", "")
     return texts.say("deploy.why.failed", **step, op=texts.find(op) or op or "-", why=_last(error))
 

@@ -63,6 +63,8 @@ class Carrier(BaseConnector):
         # Called before the first command of a step that may change something.
         self.leave: Callable[[], None] | None = None
         self._asking = False
+        # What the host said last when it did not answer a question.
+        self.unanswered = ""
 
     def known(self, command: str) -> str | None:
         """What a question of this command was answered already; None where it has to be asked."""
@@ -119,6 +121,8 @@ class Carrier(BaseConnector):
             for name, raw in (("stdout", result.out), ("stderr", result.err))
             for line in raw.decode("utf-8", "replace").splitlines()
         ]
+        if self._asking and result.rc not in good:
+            self.unanswered = result.err.decode("utf-8", "replace").strip() or f"exit {result.rc}"
         return result.rc in good, CommandOutput(lines)
 
     def put_file(

@@ -184,13 +184,16 @@ class Worker:
             except NestedOperationError:
                 error = {"code": "failed", "detail": ""}
             except FactUnknown as unknown:
-                error = {"code": "unknown", "detail": str(unknown)}
+                error = {"code": "unknown", "detail": host.connector.unanswered or str(unknown)}
             except Stopped:
                 error = {"code": "stopped", "detail": ""}
             finally:
                 host.loop_position = []
                 for op in host.op_hash_order[first:]:
                     self._tell(host, order, op, answer, error)
+        if error and error["code"] != "stopped":
+            # A host that goes down may still have told that our command was killed: that is no fault of the step.
+            host.connector.connection.run("true", timeout=30.0)
         answer["error"] = error
 
     def _plan(self, host: PyinfraHost, order: dict[str, Any], answer: dict[str, Any]) -> None:

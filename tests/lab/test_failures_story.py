@@ -124,8 +124,9 @@ def test_1a_no_step_begins_whose_row_cannot_be_written(site: Site, tmp_path: Pat
     try:
         copy = elsewhere(site, tmp_path / "laptop")
         store, filler = Store.of(copy.state), state / "filler"
+        before = store.events()[-1].sequence
         process = start(copy)
-        until("the deployment began", lambda: begun(store, 0))
+        until("the deployment began", lambda: begun(store, before))
         with filler.open("wb") as file:
             while free := os.statvfs(state).f_bavail:
                 os.posix_fallocate(file.fileno(), file.seek(0, 2), free * os.statvfs(state).f_bsize)
