@@ -17,6 +17,7 @@ META = {"id": "postgresql", "roles": ("db",), "needs": ("os_base",), "timeout": 
 
 LOG_TABLE = "implops_import_log"
 OPEN_FILES = TASKS = 65535
+COMMON = "/etc/postgresql-common"
 
 
 def wanted(site: Site, host: Host) -> bool:
@@ -75,9 +76,14 @@ def install() -> None:
 
     d = host.data
     conf = f"/etc/postgresql/{d.major}/main"
-    # Debian's package makes a cluster under /var/lib/postgresql unless it is told not to before it is installed.
+    # Debian's package makes a cluster under /var/lib/postgresql unless it is told not to before it is installed. It is
+    # told twice: the package's own file, which names the folder of the other, is empty after a power cut at the wrong
+    # moment. One that is there already (ucf keeps it then) stays as it is.
+    places = ["createcluster.d/implops.conf"]
+    if not ops.holds(f"[ -s {COMMON}/createcluster.conf ]"):
+        places.append("createcluster.conf")
     ops.write(
-        [ops.File("/etc/postgresql-common/createcluster.d/implops.conf", "create_main_cluster = false\n")],
+        [ops.File(f"{COMMON}/{one}", "create_main_cluster = false\n") for one in places],
         name="recipe.postgresql.no_default",
     )
     ops.install(d.packages, name="recipe.postgresql.packages")

@@ -35,30 +35,37 @@ def can_save(connection: Connection) -> bool:
 
 def look(site: Site, connection: Connection) -> Literal["none", "some", "unknown"]:
     """``none``: no such database, or one without a single table; ``unknown``: its files are there, or a server that is
-    not ours, but nobody who would tell.
+    not ours, but nobody who would tell (a server that answers from other files cannot).
 
     Raises HostError when the host cannot be asked.
     """
     database = site.database
     assert database
     data = shlex.quote(str(database.data))
+    none = "none" if database.existing else "elsewhere"
     if database.engine == "mariadb":
+        otherwise = f"if(trim(trailing '/' from @@datadir) = '{database.data}', 'none', '{none}')"
         query = (
-            "select if(count(*) > 0, 'some', 'none') from information_schema.tables "
-            f"where table_schema in ('{database.name}', 'implops')"
+            f"select if(count(*) > 0, 'some', {otherwise})"
+            f" from information_schema.tables where table_schema in ('{database.name}', 'implops')"
         )
-        script = f"""mariadb --no-defaults --socket=/run/mysqld/mysqld.sock -NB -e "{query}" 2>/dev/null && exit 0
+        script = f"""said=$(mariadb --no-defaults --socket=/run/mysqld/mysqld.sock -NB -e "{query}" 2>/dev/null)
+case $said in some | none) echo "$said"; exit 0 ;; esac
 """
     else:
         query = (
             "select case when count(*) > 0 then 'some' else 'none' end from pg_class c join pg_namespace n "
             "on n.oid = c.relnamespace where c.relkind in ('r', 'p') and n.nspname !~ '^(pg_|information_schema)'"
         )
+        there = (
+            f"select case when count(*) > 0 then 'unknown' when current_setting('data_directory') = '{database.data}' "
+            f"then 'none' else '{none}' end from pg_database where datname = '{database.name}'"
+        )
         script = f"""cd /
 psql="runuser -u postgres -- psql -XAtqw -p {database.port}"
 said=$($psql -d {database.name} -c "{query}" 2>/dev/null) && {{ echo "$said"; exit 0; }}
-there=$($psql -d postgres -c "select count(*) from pg_database where datname = '{database.name}'" 2>/dev/null)
-case $there in 0) echo none; exit 0 ;; 1) echo unknown; exit 0 ;; esac
+there=$($psql -d postgres -c "{there}" 2>/dev/null)
+case $there in none | unknown) echo "$there"; exit 0 ;; esac
 """
     if database.existing:
         script += "echo unknown\n"

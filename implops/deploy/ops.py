@@ -199,7 +199,7 @@ dpkg --audit | wc -l; if [ -e {INSTALLING} ]; then echo cut; fi"""
     # Nothing flushes what the packages' scripts make, nor their configuration files: after a power cut a package can be
     # "installed", its links gone and its configuration empty, which dpkg would keep as the customer's own change. So
     # what was installed before is noted, and what came since is unpacked again, with the configuration files that the
-    # cut has emptied. What an account program had only half written goes too.
+    # cut has emptied, dpkg's and ucf's. What an account program had only half written goes too.
     empty = hashlib.md5(b"", usedforsecurity=False).hexdigest()
     command = f"""export DEBIAN_FRONTEND=noninteractive
 list() {{ dpkg-query -W -f='${{binary:Package}} ${{Version}} ${{db:Status-Abbrev}}\\n' | grep ' ii *$'; }}
@@ -213,7 +213,11 @@ if [ -n "$cut" ]; then
     dpkg-query -W -f='${{Conffiles}}\\n' "$package" | while read -r file sum rest; do
       [ "$sum" = {empty} ] || [ -s "$file" ] || rm -f "$file"
     done
+    while read -r owner file; do
+      [ "$owner" != "$package" ] || [ -s "$file" ] || grep -q "^{empty} *$file$" /var/lib/ucf/hashfile || rm -f "$file"
+    done 2>/dev/null < /var/lib/ucf/registry
   done
+  export UCF_FORCE_CONFFMISS=1
   rm -f /etc/.#passwd?????? /etc/.#group?????? /etc/.#shadow?????? /etc/.#gshadow??????
 fi
 {install_command(list(packages))} && {reinstall_command("again")} && sync && rm -f {INSTALLING} && sync {STATE}"""

@@ -156,13 +156,20 @@ def test_5_zones_go_to_the_secondary_alone_and_follow_the_primary(site: Site) ->
 def test_5a_another_server_with_data_of_its_own_is_left_alone(site: Site) -> None:
     implops("undo", site.path, "--yes", "--reason", "演练", timeout=600)
     make = "create database shop; create table shop.orders (id int primary key); insert into shop.orders values (7)"
-    lab.enter(site, "db1", ["sh", "-ec", f"systemctl enable -q --now mariadb; mariadb -e '{make}'"])
+    # Our settings went with whoever set it up; our data stayed.
+    aside = "mkdir /run/aside; mv /etc/mysql/mariadb.conf.d/90-implops.cnf $d/implops.conf /run/aside"
+    own = f"{aside}; systemctl daemon-reload; systemctl enable -q --now mariadb; mariadb -e '{make}'"
+    lab.enter(site, "db1", ["sh", "-ec", f"d=/etc/systemd/system/mariadb.service.d; {own}"])
     told = implops("deploy", site.path, "--yes", code=1, timeout=600).stderr
     assert "已有别的 MariaDB 数据(/var/lib/mysql/shop)" in told
     asked = ["mariadb", "-NBe", "select id, @@datadir from shop.orders"]
     assert lab.enter(site, "db1", asked).stdout == "7\t/var/lib/mysql/\n"
     lab.enter(site, "db1", ["mariadb", "-e", "drop database shop"])
+    before = Store.of(site.state).events()[-1].sequence
     implops("deploy", site.path, "--yes", "--resume", "last", timeout=600)
+    # What lay there was saved when its own server told of it again.
+    (saved,) = [one for one in Store.of(site.state).events(kind="database.saved") if one.sequence > before]
+    assert saved.payload["run"]
     assert sql(site, "select @@datadir") == "/data/mysql/"
     assert sql(site, "select count(*) from implops.schema_log") == "2"
 

@@ -153,6 +153,8 @@ def test_2_a_release_that_answers_wrongly_is_left_for_the_last_good_one(program:
     assert ssh(site, "app1", "systemctl is-active app-his").stdout.strip() == "active"
     started = ssh(site, "app1", "sudo -n cat /opt/implops/releases/his/shared/started").stdout.split()
     assert started[-2:] == ["1.1", "1.0"]
+    # The site file says again what runs.
+    change(change(site, '"1.1"', '"1.0"'), "his-1.1.tgz", "his-1.0.tgz")
 
 
 def test_3_a_module_that_does_not_hold_is_named_with_what_was_found(program: Site) -> None:
