@@ -80,7 +80,7 @@ def install() -> None:
     # told twice: the package's own file, which names the folder of the other, is empty after a power cut at the wrong
     # moment. One that is there already (ucf keeps it then) stays as it is.
     places = ["createcluster.d/implops.conf"]
-    if not ops.holds(f"[ -s {COMMON}/createcluster.conf ]"):
+    if not ops.fact(f"[ -s {COMMON}/createcluster.conf ] && echo there; true"):
         places.append("createcluster.conf")
     ops.write(
         [ops.File(f"{COMMON}/{one}", "create_main_cluster = false\n") for one in places],
