@@ -5,6 +5,8 @@ in one then counts (and from version 254 may kill) processes of its neighbours, 
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -21,6 +23,24 @@ def make(machine: str) -> list[Path]:
     for group in groups:
         group.mkdir(exist_ok=True)
     return groups
+
+
+def stop(machine: str) -> None:
+    """Hold every process of the host where it is (SIGSTOP)."""
+    held: set[int] = set()
+    while new := {pid for group in of(machine) for pid in _processes(group)} - held:
+        for pid in new:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+        held |= new
+
+
+def _processes(group: Path) -> list[int]:
+    found = []
+    for path in group.rglob("cgroup.procs"):
+        with contextlib.suppress(OSError):  # a group that went away meanwhile
+            found += [int(word) for word in path.read_text(encoding="ascii").split()]
+    return found
 
 
 def remove(machine: str, seconds: float = 5.0) -> None:

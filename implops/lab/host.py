@@ -254,6 +254,8 @@ def power_cut(place: Place, state: State) -> None:
     pid = state.pid(place.name)
     if pid is None:
         raise HostError("lab.not_running", host=place.name)
+    # Nobody in the host shall see its disks fail, and tell: without power nobody tells anything.
+    cgroups.stop(state.machine(place.name))
     # The machine's page cache would survive a mere SIGKILL; a filesystem that is shut down forgets it.
     for part in ("disk", *(f"data{number}" for number in range(len(place.disks)))):
         call(["nsenter", "-t", str(pid), "-m", "--", "xfs_io", "-x", "-c", "shutdown", place.mounts / part])
