@@ -20,11 +20,13 @@ _PATIENCE = 300.0
 
 @dataclass(frozen=True)
 class Cut:
-    """``ended``: the step had come to its end when the power went. ``told``: what the deployment said."""
+    """``state``: of the step when the deployment had ended (good: it had come to its end before the power went).
+    ``told``: what the deployment said.
+    """
 
     step: str
     host: str
-    ended: bool
+    state: str
     code: int
     told: str
 
@@ -72,7 +74,7 @@ def cut(site: Site, wanted: Callable[[str], bool], delay: Callable[[str], float]
     told, _ = process.communicate(timeout=_PATIENCE)
     ends = [one for one in store.events(kind="step.finished") if one.sequence > since and one.payload["step"] == step]
     lab.boot(site, host)
-    return Cut(step, host, any(one.payload["state"] == "good" for one in ends), process.returncode, told)
+    return Cut(step, host, ends[-1].payload["state"], process.returncode, told)
 
 
 def _good(store: Store, last: Event | None) -> set[str]:
