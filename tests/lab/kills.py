@@ -5,10 +5,12 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import endstate
-from power import environment, ssh
+from power import environment, implops, ssh, write_demo, write_site
+from releases import prepare
 
 from implops.site import Site
 from implops.store import Store
@@ -26,6 +28,18 @@ def share_secrets(site: Site, reference: Site) -> None:
     for secret in (reference.base / "secrets").iterdir():
         if secret.name != "id_ed25519":
             (site.base / "secrets" / secret.name).write_bytes(secret.read_bytes())
+
+
+def bare(folder: Path, reference: Site) -> Iterator[Site]:
+    """Hosts of its own, with the secrets of the site that it will be compared with."""
+    site = write_demo(write_site(folder))
+    share_secrets(site, reference)
+    try:
+        implops("lab", "up", site.path)
+        prepare(site)
+        yield site
+    finally:
+        implops("lab", "down", site.path, code=None)
 
 
 def resume(site: Site) -> list[str]:

@@ -10,30 +10,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kills import compare, killed, resume, share_secrets
-from power import environment, implops, write_demo, write_site
-from releases import prepare
+from kills import bare, compare, killed, resume
+from power import environment, implops
 
 from implops.site import Site
 from implops.store import Store
 
 pytestmark = [pytest.mark.lab, pytest.mark.full]
-
-
-def bare(folder: Path, reference: Site) -> Iterator[Site]:
-    """Hosts of its own, with the secrets of the site that it will be compared with."""
-    site = write_demo(write_site(folder))
-    share_secrets(site, reference)
-    try:
-        implops("lab", "up", site.path)
-        prepare(site)
-        yield site
-    finally:
-        implops("lab", "down", site.path, code=None)
 
 
 def worker_of(parent: int) -> int | None:

@@ -5,31 +5,18 @@ from __future__ import annotations
 import json
 import os
 import random
-from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from cuts import cut, plan, took
-from kills import compare, resume, share_secrets
-from power import implops, write_demo, write_site
-from releases import last, prepare
+from kills import bare, compare, resume
+from power import implops
+from releases import last
 
 from implops.site import Site
 
 pytestmark = [pytest.mark.lab, pytest.mark.full]
-
-
-@contextmanager
-def bare(deployed: Site, folder: Path) -> Iterator[Site]:
-    site = write_demo(write_site(folder))
-    share_secrets(site, deployed)
-    try:
-        implops("lab", "up", site.path)
-        prepare(site)
-        yield site
-    finally:
-        implops("lab", "down", site.path, code=None)
 
 
 # A host at a time: the others come to the end of their steps while one is away, and those would never be cut.
@@ -42,7 +29,7 @@ def test_power_cut_in_every_step_of_a_host(deployed: Site, tmp_path: Path, host:
     done = []
     # A step that came and went while the one before it was being verified gets its cut on another site.
     for attempt in range(3):
-        with bare(deployed, tmp_path / str(attempt)) as site:
+        with contextmanager(bare)(tmp_path / str(attempt), deployed) as site:
             # At any moment of the step, as long as it took where nothing happened.
             while left and (
                 one := cut(site, left.__contains__, lambda step: chance.uniform(0.0, 0.9) * usual[step] / 1000)

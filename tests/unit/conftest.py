@@ -41,5 +41,19 @@ def site(example: Path) -> Site:
 
 
 @pytest.fixture
+def carried(site: Site) -> Site:
+    """The same, with what an engineer carries beside it: secrets, a release, schema files (their content is nothing)."""
+    vault = site.base / "secrets"
+    vault.mkdir(mode=0o700)
+    for name in ("db_app", "db_import", "restic"):
+        (vault / name).touch(mode=0o600)
+        (vault / name).write_text(f"pw-{name}-1\n", encoding="ascii")
+    (site.base / "release" / "schema").mkdir(parents=True)
+    for name in ("his-1.0.0.war", "schema/001_base.sql", "schema/002_departments.sql"):
+        (site.base / "release" / name).write_bytes(b"-- x\n")
+    return site
+
+
+@pytest.fixture
 def store(site: Site) -> Store:
     return Store.of(site.state)

@@ -37,20 +37,11 @@ def program(site: Site, body: str = JAR, *edits: tuple[str, str]) -> Site:
 
 
 @pytest.fixture
-def ready(site: Site) -> Site:
-    vault = site.base / "secrets"
-    vault.mkdir(mode=0o700)
-    for name in ("db_app", "db_import", "restic"):
-        (vault / name).touch(mode=0o600)
-        (vault / name).write_text(f"pw-{name}-1\n", encoding="ascii")
-    release = site.base / "release"
-    (release / "schema").mkdir(parents=True)
-    for name in ("his-1.0.0.war", "schema/001_base.sql", "schema/002_departments.sql"):
-        (release / name).write_bytes(b"-- x\n")
-    (release / "application.properties").write_text(
+def ready(carried: Site) -> Site:
+    (carried.base / "release" / "application.properties").write_text(
         "url={{ database.url }}\npassword={{ database.password }}\nport={{ port }}\n", encoding="utf-8"
     )
-    return site
+    return carried
 
 
 def test_a_jar_is_started_with_its_class_and_its_configuration_holds_the_password_as_a_secret(ready: Site) -> None:

@@ -207,15 +207,8 @@ def test_every_recipe_can_be_undone_and_backwards(site: Site) -> None:
         assert all(step.id in back.step(need).needs for need in step.needs)
 
 
-def test_the_file_of_a_parameter_is_that_of_a_parameter(site: Site) -> None:
-    vault = site.base / "secrets"
-    vault.mkdir(mode=0o700)
-    for name in ("db_app", "db_import", "restic"):
-        (vault / name).touch(mode=0o600)
-        (vault / name).write_text(f"pw-{name}-1\n", encoding="ascii")
-    (site.base / "release" / "schema").mkdir(parents=True)
-    for name in ("his-1.0.0.war", "schema/001_base.sql", "schema/002_departments.sql"):
-        (site.base / "release" / name).write_bytes(b"-- x\n")
+def test_the_file_of_a_parameter_is_that_of_a_parameter(carried: Site) -> None:
+    site = carried
     site.known_hosts.parent.mkdir(exist_ok=True)
     site.known_hosts.write_text(f"{trust.name_of(site, site.hosts['sto1'])} ssh-ed25519 AAAA\n", encoding="ascii")
     for text in (site.path.read_text(encoding="utf-8"), _mariadb(site)):
