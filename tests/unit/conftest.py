@@ -42,7 +42,7 @@ def site(example: Path) -> Site:
 
 @pytest.fixture
 def carried(site: Site) -> Site:
-    """The same, with what an engineer carries beside it: secrets, a release, schema files (their content is nothing)."""
+    """The same, with what an engineer carries beside it: secrets, a release, schema files (of no content)."""
     vault = site.base / "secrets"
     vault.mkdir(mode=0o700)
     for name in ("db_app", "db_import", "restic"):
