@@ -213,13 +213,21 @@ class Connection:
         return trip(self, command, stdin, timeout, limit)
 
 
+class Wire(fabric.Connection):
+    """Fabric's connection, all of whose attributes are declared. Fabric forgets one (3.2.3): setting it changes the
+    configuration that all connections share, and merges it anew under the eyes of the other threads.
+    """
+
+    inline_ssh_env: bool | None = None
+
+
 def connect(site: Site, host: Host, *, timeout: float = CONNECT_SECONDS) -> Connection:
     """Open a connection with the site's key. Raises HostUnreachable, HostKeyRefused or AuthRefused."""
     started = time.monotonic()
     port = host.port or site.ssh.port
     if not site.ssh.key.is_file():
         raise InputError("remote.no_key", path=site.ssh.key)
-    ssh = fabric.Connection(
+    ssh = Wire(
         host.address,
         user=site.ssh.user,
         port=port,

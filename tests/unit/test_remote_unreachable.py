@@ -210,3 +210,11 @@ def test_openssh_is_as_strict_and_carries_no_secret(make: Make) -> None:
 @pytest.mark.parametrize(("port", "name"), [(22, "10.1.2.3"), (2222, "[10.1.2.3]:2222")])
 def test_known_hosts_names_the_port(port: int, name: str) -> None:
     assert remote.known_hosts_name("10.1.2.3", port) == name
+
+
+def test_a_connection_leaves_the_configuration_that_all_share_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = remote._fabric()
+    merged: list[object] = []
+    monkeypatch.setattr(type(shared), "merge", merged.append)
+    assert remote.Wire("192.0.2.1", config=shared, connect_kwargs={"allow_agent": False}).host == "192.0.2.1"
+    assert not merged
