@@ -213,7 +213,7 @@ class Connection:
         return trip(self, command, stdin, timeout, limit)
 
 
-class Wire(fabric.Connection):
+class Wire(fabric.Connection):  # type: ignore[misc]  # fabric has no types
     """Fabric's connection, all of whose attributes are declared. Fabric forgets one (3.2.3): setting it changes the
     configuration that all connections share, and merges it anew under the eyes of the other threads.
     """
