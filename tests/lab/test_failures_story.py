@@ -89,10 +89,10 @@ def until(what: str, holds: object, seconds: float = 180) -> None:
 
 
 def filled(site: Site, left: int) -> None:
-    """The disk of db1 but for about ``left`` KiB, also while others write to it."""
+    """The disk of db1 but for about ``left`` KiB (2 MiB at the most more), also while others write to it."""
     for number in range(40):
         free = int(lab.enter(site, "db1", ["df", "-Pk", "/var"]).stdout.splitlines()[1].split()[3]) - left
-        if free < 64:
+        if free < 2048:
             return
         lab.enter(site, "db1", ["fallocate", "-l", f"{free * 9 // 10}K", f"/var/filler{number}"])
     raise AssertionError("still room")
