@@ -59,8 +59,8 @@ def steps(frame: Frame, title: str) -> Table:
     """Every step as it ended, each time that it was carried out."""
     described = columns(
         frame, ("no", 0.4, "right"), ("time", 0.8, ""), ("host", 0.6, ""), ("step", 1.3, ""), ("done", 2.9, ""),
-        ("expected", 2.9, ""), ("actual", 1.9, ""), ("changed", 0.45, "right"), ("took", 0.7, "right"),
-        ("result", 0.9, ""), ("evidence", 0.8, ""), ("by", 0.9, ""),
+        ("expected", 2.9, ""), ("actual", 1.6, ""), ("changed", 0.45, "right"), ("took", 0.7, "right"),
+        ("result", 0.9, ""), ("evidence", 1.1, ""), ("by", 0.9, ""),
     )  # fmt: skip
     rows: list[Row] = []
     for number, one in enumerate(_carried(frame), start=1):
