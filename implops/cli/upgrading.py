@@ -124,7 +124,7 @@ def renewal(session: Session, open_: Mapping[str, Connection], changes: Mapping[
     if site.database is None:
         return False
     host = site.only("db").name
-    return kept.renewed(site, changes[host]) and kept.look(site, open_[host]) != "none"
+    return kept.renewed(site, changes.get(host, ())) and kept.look(site, open_[host]) != "none"
 
 
 def protect(
