@@ -113,14 +113,15 @@ class _Cut(io.RawIOBase):
     """Reads like the stream it wraps, and cuts the cable after ``size`` bytes."""
 
     def __init__(self, stream: IO[bytes], size: int, connection: Connection) -> None:
-        self.stream, self.left, self.connection = stream, size, connection
+        # The cable itself: the connection is not asked for it again when it is gone.
+        self.stream, self.left, self.cable = stream, size, connection.transport.sock
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         if self.left <= 0:
-            self.connection.transport.sock.close()
+            self.cable.close()
         block = self.stream.read(min(len(buffer), 4096))
         self.left -= len(block)
         buffer[: len(block)] = block

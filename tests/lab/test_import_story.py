@@ -136,7 +136,10 @@ def test_the_application_draws_numbers_behind_those_loaded(desk: Desk) -> None:
         desk.sql(drop)
 
 
-@pytest.mark.parametrize("victim", ["importer", "psql", "ssh", "interrupt"])
+@pytest.mark.parametrize(
+    "victim",
+    ["importer", *(pytest.param(one, marks=pytest.mark.full) for one in ("psql", "ssh")), "interrupt"],
+)
 def test_whoever_dies_half_way_the_table_is_as_before(desk: Desk, victim: str) -> None:
     desk.write(big())
     process = desk.start()

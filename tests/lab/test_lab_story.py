@@ -224,6 +224,7 @@ def test_down_finds_everything_that_a_killed_up_has_made(tmp_path: Path, moment:
         assert int(network.INOTIFY.read_text(encoding="ascii")) <= before
 
 
+@pytest.mark.full
 def test_a_killed_base_build_leaves_nothing_that_looks_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

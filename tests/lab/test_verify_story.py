@@ -53,6 +53,7 @@ def test_a_database_that_is_down_fails_every_module_that_reads_it(deployed: Site
     assert shown(deployed, 0)[0] == ["pass"] * 4
 
 
+@pytest.mark.full
 def test_an_application_host_that_is_away_is_absent_not_good(deployed: Site) -> None:
     lab.cut_network(deployed, "app1")
     try:
