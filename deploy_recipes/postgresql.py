@@ -78,12 +78,12 @@ def install() -> None:
     conf = f"/etc/postgresql/{d.major}/main"
     # Debian's package makes a cluster under /var/lib/postgresql unless it is told not to before it is installed. It is
     # told twice: the package's own file, which names the folder of the other, is empty after a power cut at the wrong
-    # moment. One that is there already (ucf keeps it then) stays as it is.
-    places = ["createcluster.d/implops.conf"]
-    if not ops.fact(f"[ -s {COMMON}/createcluster.conf ] && echo there; true"):
+    # moment. One of somebody else's that is there already stays as it is.
+    text, places = "create_main_cluster = false", ["createcluster.d/implops.conf"]
+    if ops.fact(f"cat {COMMON}/createcluster.conf 2>/dev/null; true").strip() in ("", text):
         places.append("createcluster.conf")
     ops.write(
-        [ops.File(f"{COMMON}/{one}", "create_main_cluster = false\n") for one in places],
+        [ops.File(f"{COMMON}/{one}", f"{text}\n") for one in places],
         name="recipe.postgresql.no_default",
     )
     ops.install(d.packages, name="recipe.postgresql.packages")

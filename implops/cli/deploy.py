@@ -217,7 +217,7 @@ def _carry_out(
 ) -> Outcome:  # fmt: skip
     from implops.cli import going_back, steps
     from implops.cli.turns import Turns
-    from implops.deploy import engine, hostlock, kept, release
+    from implops.deploy import engine, hostlock, release
     from implops.gates import change, override
 
     site, open_ = session.site, reached.open
@@ -232,12 +232,12 @@ def _carry_out(
             changes = _push(session, open_, bundle, run)
         saved, guard = earlier.saved if earlier else None, None
         if saved is None:
-            renewed = upgrading.renewal(session, open_, changes)
-            if renewed and not before.changes_data:
-                can_save = kept.can_save(open_[site.only("db").name])
+
+            def may_renew(can_save: bool) -> Passed:
                 require = partial(change.require_backup, site, can_save=can_save)
-                run.event("gate.passed", override.ask("backup", require, options.overridden, options.reason).payload())
-            saved, guard, made = upgrading.protect(session, open_, run, made, before, renewed=renewed)
+                return override.ask("backup", require, options.overridden, options.reason)
+
+            saved, guard, made = upgrading.protect(session, open_, run, made, before, changes, may_renew)
         hook = {"before": guard.before} if guard else {}
         done = steps.carry_out(session, made, run, keys, keep, turns, foresee=foresee, worker=worker, **hook)
     outcome = upgrading.Outcome(done, saved=guard.saved if guard else saved)

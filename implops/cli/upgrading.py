@@ -9,13 +9,14 @@ from implops import texts
 from implops.cli.output import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from implops.bundle.apt import Change
     from implops.deploy.engine import Done
     from implops.deploy.journal import Earlier
     from implops.deploy.plan import Plan, Step
     from implops.deploy.release import Releases
+    from implops.gates.override import Passed
     from implops.remote import Connection
     from implops.store.run import Run
 
@@ -116,30 +117,30 @@ def save(session: Session, run: Run) -> dict[str, Any]:
     return payload
 
 
-def renewal(session: Session, open_: Mapping[str, Connection], changes: Mapping[str, Sequence[Change]]) -> bool:
-    """Whether this run brings another version of the server under data that lie there."""
-    from implops.deploy import kept
-
-    site = session.site
-    if site.database is None:
-        return False
-    host = site.only("db").name
-    return kept.renewed(site, changes.get(host, ())) and kept.look(site, open_[host]) != "none"
-
-
 def protect(
-    session: Session, open_: Mapping[str, Connection], run: Run, made: Plan, before: Before, *, renewed: bool
-) -> tuple[dict[str, Any] | None, Guard | None, Plan]:
+    session: Session, open_: Mapping[str, Connection], run: Run, made: Plan, before: Before,
+    changes: Mapping[str, Sequence[Change]], gate: Callable[[bool], Passed],
+) -> tuple[dict[str, Any] | None, Guard | None, Plan]:  # fmt: skip
     """The database is saved before its data are touched: now, or in the midst of the run by a guard; with the plan that
-    the guard stands in.
+    the guard stands in. ``changes``: what the installation does on each host; ``gate``: whether another version of the
+    server may come under data that lie there, given whether they can be saved first (raises GateRefused).
     """
     from implops.deploy import kept, plan
 
     site = session.site
-    if site.backup is None or not (before.changes_data or renewed):
+    if site.database is None:
         return None, None, made
     host = site.only("db").name
-    if (renewed or any(before.active.values())) and kept.can_save(open_[host]):
+    renewed = kept.renewed(site, changes.get(host, ())) and kept.look(site, open_[host]) != "none"
+    if not (before.changes_data or renewed):
+        return None, None, made
+    can_save = site.backup is not None and kept.can_save(open_[host])
+    if renewed and not (before.changes_data and can_save):
+        # A guard saves too late for this: the server is there before the backup jobs are.
+        run.event("gate.passed", gate(can_save).payload())
+    if site.backup is None:
+        return None, None, made
+    if can_save and (renewed or any(before.active.values())):
         return save(session, run), None, made
     # The server, or what backs it up, comes with this very run.
     return None, Guard(session, open_, run), plan.saved_first(made, host)
